@@ -1,0 +1,79 @@
+import * as Schema from "effect/Schema"
+
+/**
+ * One thing that is wrong with a configuration.
+ *
+ * - `source`: where the value came from: `default`, a file's path with `:line` where it is known, or `env NAME`
+ * - `path`: the dotted key, such as `database.port`; empty for the whole file
+ * - `expected`, `actual`: what the schema wants and what was found; a secret's value is `<redacted>`
+ * - `hint`: what to do, such as the nearest known key
+ */
+export const ConfigIssue = Schema.Struct({
+  source: Schema.String,
+  path: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String,
+  hint: Schema.optionalKey(Schema.String)
+})
+
+/** See {@link ConfigIssue}. */
+export type ConfigIssue = typeof ConfigIssue.Type
+
+/** The source could not be read: absent, not a regular file, too large, no permission. Another try may work. */
+export class Unreadable extends Schema.TaggedError<Unreadable>("xdooria/config/Unreadable")("Unreadable", {
+  source: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.source}: expected ${this.expected}, got ${this.actual}`
+  }
+}
+
+/** The values do not fit the sections of the rooms; every fault is listed. */
+export class Rejected extends Schema.TaggedError<Rejected>("xdooria/config/Rejected")("Rejected", {
+  issues: Schema.Array(ConfigIssue)
+}) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return this.issues
+      .map((issue) => {
+        const where = issue.path === "" ? issue.source : `${issue.source}: ${issue.path}`
+        const hint = issue.hint === undefined ? "" : ` (${issue.hint})`
+        return `${where}: expected ${issue.expected}, got ${issue.actual}${hint}`
+      })
+      .join("\n")
+  }
+}
+
+/** Why a configuration was refused. */
+export const InvalidConfigReason = Schema.Union([Unreadable, Rejected])
+
+/** See {@link InvalidConfigReason}. */
+export type InvalidConfigReason = typeof InvalidConfigReason.Type
+
+/** The error of room config. Not named ConfigError: that tag is Effect's. */
+export class InvalidConfig extends Schema.TaggedError<InvalidConfig>("xdooria/config/InvalidConfig")("InvalidConfig", {
+  reason: InvalidConfigReason
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  get isSafeToRetry(): boolean {
+    return this.reason.isSafeToRetry
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}

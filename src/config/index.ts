@@ -1,0 +1,2 @@
+export * as Config from "./Config.ts"
+export * from "./ConfigError.ts"

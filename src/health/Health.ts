@@ -1,0 +1,40 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+/**
+ * How a component is.
+ *
+ * - `up`: it serves
+ * - `down`: it does not; `detail` says why, without secrets
+ */
+export type HealthState = { readonly status: "up" } | { readonly status: "down"; readonly detail: string }
+
+/** The state of every component that has reported, by its name. */
+export type HealthStates = ReadonlyMap<string, HealthState>
+
+/** Takes what the rooms report, and tells it. */
+export interface HealthReporter {
+  /** Sets the state of a component, such as `pg`. */
+  readonly report: (component: string, state: HealthState) => Effect.Effect<void>
+  /** Forgets a component: it is gone, not down. */
+  readonly forget: (component: string) => Effect.Effect<void>
+  /** The states now and after every change. */
+  readonly changes: Stream.Stream<HealthStates>
+}
+
+/** A reference that takes reports and forgets them, so that no room gains a requirement; HealthLive keeps them. */
+export const Reporter = Context.Reference<HealthReporter>("xdooria/health/Reporter", {
+  defaultValue: () => ({
+    report: () => Effect.void,
+    forget: () => Effect.void,
+    changes: Stream.succeed<HealthStates>(new Map())
+  })
+})
+
+/** Whether all components that have reported are up; true when none has. */
+export const isUp = (states: HealthStates): boolean => [...states.values()].every((state) => state.status === "up")
+
+/** Sets the state of a component. */
+export const report = (component: string, state: HealthState): Effect.Effect<void> =>
+  Effect.flatMap(Effect.service(Reporter), (reporter) => reporter.report(component, state))
