@@ -1,0 +1,27 @@
+import { describe, it } from "@effect/vitest"
+import * as Servers from "./Servers.ts"
+
+/**
+ * A `describe` for tests on a real server. Where the server is missing the suite is reported as skipped, by name and
+ * with the command that would provide it; with `CI=true` it fails instead.
+ *
+ * - `server`: which one
+ * - `name`: of the suite
+ * - `tests`: gets the address
+ */
+export const suite = <N extends Servers.Name>(
+  server: N,
+  name: string,
+  tests: (address: Servers.Addresses[N]) => void
+): void => {
+  const address: Servers.Addresses[Servers.Name] | Servers.Missing = Servers.servers[server]
+  if (!Servers.isMissing(address)) return void describe(name, () => tests(address))
+  const title = `needs ${server}: ${address.missing}`
+  describe(name, () => {
+    if (process.env["CI"] === "true") {
+      it(title, () => {
+        throw new Error(title)
+      })
+    } else it.skip(title, () => {})
+  })
+}
