@@ -5,7 +5,8 @@ import * as Schema from "effect/Schema"
  *
  * - `source`: where the value came from: `default`, a file's path with `:line` where it is known, or `env NAME`
  * - `path`: the dotted key, such as `database.port`; empty for the whole file
- * - `expected`, `actual`: what the schema wants and what was found; a secret's value is `<redacted>`
+ * - `expected`, `actual`: what the schema wants and what was found; a secret's value is `<redacted>`, and a text that
+ *   does not resemble what is wanted is told by its length, for it may be a secret in the wrong place
  * - `hint`: what to do, such as the nearest known key
  */
 export const ConfigIssue = Schema.Struct({
@@ -19,11 +20,17 @@ export const ConfigIssue = Schema.Struct({
 /** See {@link ConfigIssue}. */
 export type ConfigIssue = typeof ConfigIssue.Type
 
-/** The source could not be read: absent, not a regular file, too large, no permission. Another try may work. */
+const sentence = (where: string, fault: Pick<ConfigIssue, "expected" | "actual" | "hint">): string =>
+  `${where}: expected ${fault.expected}, got ${fault.actual}${fault.hint === undefined ? "" : ` (${fault.hint})`}`
+
+/**
+ * The source could not be read: absent, not a regular file, too large, no permission, not UTF-8. Another try may work.
+ */
 export class Unreadable extends Schema.TaggedError<Unreadable>("xdooria/config/Unreadable")("Unreadable", {
   source: Schema.String,
   expected: Schema.String,
-  actual: Schema.String
+  actual: Schema.String,
+  hint: Schema.optionalKey(Schema.String)
 }) {
   get isRetryable(): boolean {
     return true
@@ -32,7 +39,7 @@ export class Unreadable extends Schema.TaggedError<Unreadable>("xdooria/config/U
     return true
   }
   override get message(): string {
-    return `${this.source}: expected ${this.expected}, got ${this.actual}`
+    return sentence(this.source, this)
   }
 }
 
@@ -48,11 +55,7 @@ export class Rejected extends Schema.TaggedError<Rejected>("xdooria/config/Rejec
   }
   override get message(): string {
     return this.issues
-      .map((issue) => {
-        const where = issue.path === "" ? issue.source : `${issue.source}: ${issue.path}`
-        const hint = issue.hint === undefined ? "" : ` (${issue.hint})`
-        return `${where}: expected ${issue.expected}, got ${issue.actual}${hint}`
-      })
+      .map((issue) => sentence(issue.path === "" ? issue.source : `${issue.source}: ${issue.path}`, issue))
       .join("\n")
   }
 }
