@@ -1,0 +1,339 @@
+import * as Schema from "effect/Schema"
+
+/** The names of the gRPC status codes, by their numbers. */
+export const codes = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED"
+] as const
+
+/** The name of a gRPC status code. */
+export type Code = (typeof codes)[number]
+
+/** See {@link Code}. */
+export const Code = Schema.Literals(codes)
+
+/** Another process listens on the address that the server should listen on. */
+export class AddressInUse extends Schema.TaggedError<AddressInUse>("xdooria/grpc/AddressInUse")("AddressInUse", {
+  address: Schema.String
+}) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `gRPC cannot listen on ${this.address}: another process does. Stop it, or set server.port (XDOORIA_SERVER_PORT); 0 takes a free port`
+  }
+}
+
+/**
+ * The address cannot be listened on for another reason.
+ *
+ * - `code`: the system's word for it, such as `EACCES`, `EADDRNOTAVAIL` or `ENOTFOUND`
+ */
+export class CannotListen extends Schema.TaggedError<CannotListen>("xdooria/grpc/CannotListen")("CannotListen", {
+  address: Schema.String,
+  code: Schema.String
+}) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `gRPC cannot listen on ${this.address}: ${this.code}. Check server.host and server.port`
+  }
+}
+
+/** Plain text was neither allowed nor harmless. */
+export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("xdooria/grpc/InsecureTransport")(
+  "InsecureTransport",
+  { address: Schema.String }
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `gRPC on ${this.address} would be plain text: set grpc.allow_insecure to true if the network around it is trusted`
+  }
+}
+
+/** The server cannot serve what it was given: one method twice, descriptors that do not decode, or a second `serve`. */
+export class InvalidService extends Schema.TaggedError<InvalidService>("xdooria/grpc/InvalidService")(
+  "InvalidService",
+  {
+    problem: Schema.String
+  }
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `gRPC cannot serve: ${this.problem}`
+  }
+}
+
+/** The server's address was asked for while nothing is served. */
+export class NotServing extends Schema.TaggedError<NotServing>("xdooria/grpc/NotServing")("NotServing", {}) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return "gRPC serves nothing: provide the server to GrpcServer.serve first"
+  }
+}
+
+/** A client has no address to call, or one that does not parse. */
+export class InvalidTarget extends Schema.TaggedError<InvalidTarget>("xdooria/grpc/InvalidTarget")("InvalidTarget", {
+  service: Schema.String,
+  problem: Schema.String
+}) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `no target for ${this.service}: ${this.problem}. Give Grpc.client a target, or set grpc.target`
+  }
+}
+
+const call = {
+  /** The full name, such as `game.GameService/GetPlayer`. */
+  method: Schema.String,
+  /** What the peer or the transport says of it. Another's text: for people, not to be matched, not in `message`. */
+  details: Schema.String
+}
+
+const refused = { ...call, idempotent: Schema.Boolean }
+
+/** The server could not be reached, or refused the call before it looked at it. */
+export class Unavailable extends Schema.TaggedError<Unavailable>("xdooria/grpc/Unavailable")("Unavailable", call) {
+  get isRetryable(): boolean {
+    return true
+  }
+  /** The call was not processed, or its method is idempotent; any other is {@link OutcomeUnknown}. */
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the server is not available`
+  }
+}
+
+/** The call of a method that is not idempotent was sent and its reply was lost: it may have been applied. */
+export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("xdooria/grpc/OutcomeUnknown")(
+  "OutcomeUnknown",
+  { ...call, code: Code }
+) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `${this.method}: the reply was lost (${this.code}), the call may have been applied`
+  }
+}
+
+/** The deadline passed before the call was sent, or the method is idempotent; else it is {@link OutcomeUnknown}. */
+export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("xdooria/grpc/DeadlineExceeded")(
+  "DeadlineExceeded",
+  call
+) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the deadline passed`
+  }
+}
+
+/** A limit of the server or of the client refused the call or its reply. */
+export class ResourceExhausted extends Schema.TaggedError<ResourceExhausted>("xdooria/grpc/ResourceExhausted")(
+  "ResourceExhausted",
+  refused
+) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return this.idempotent
+  }
+  override get message(): string {
+    return `${this.method}: a limit was reached`
+  }
+}
+
+/** The server does not know the method. */
+export class Unimplemented extends Schema.TaggedError<Unimplemented>("xdooria/grpc/Unimplemented")(
+  "Unimplemented",
+  call
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the server does not implement it`
+  }
+}
+
+/** The server refused the request's content. */
+export class InvalidArgument extends Schema.TaggedError<InvalidArgument>("xdooria/grpc/InvalidArgument")(
+  "InvalidArgument",
+  call
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the server refused the request as invalid`
+  }
+}
+
+/** The server does not know who calls. */
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("xdooria/grpc/Unauthenticated")(
+  "Unauthenticated",
+  call
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the caller is not authenticated`
+  }
+}
+
+/** The server knows who calls, and refuses. */
+export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("xdooria/grpc/PermissionDenied")(
+  "PermissionDenied",
+  call
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `${this.method}: the caller has no permission`
+  }
+}
+
+/**
+ * The server failed with a bug or an error that the method does not declare.
+ *
+ * - `errorId`: finds the server's log line; absent when the server is not one of ours
+ */
+export class Internal extends Schema.TaggedError<Internal>("xdooria/grpc/Internal")("Internal", {
+  ...refused,
+  errorId: Schema.optionalKey(Schema.String)
+}) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return this.idempotent
+  }
+  override get message(): string {
+    return `${this.method}: the server failed${this.errorId === undefined ? "" : ` (error id ${this.errorId})`}`
+  }
+}
+
+/**
+ * The server answered with a status that the method does not declare.
+ *
+ * - `tag`: of an error of ours that this client does not know; absent otherwise
+ */
+export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("xdooria/grpc/UnexpectedStatus")(
+  "UnexpectedStatus",
+  { ...refused, code: Code, tag: Schema.optionalKey(Schema.String) }
+) {
+  get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRetry(): boolean {
+    return this.idempotent
+  }
+  override get message(): string {
+    return `${this.method}: undeclared ${this.code}${this.tag === undefined ? "" : ` ${this.tag}`}`
+  }
+}
+
+/** Why a server did not start or a call failed. */
+export const GrpcErrorReason = Schema.Union([
+  AddressInUse,
+  CannotListen,
+  InsecureTransport,
+  InvalidService,
+  NotServing,
+  InvalidTarget,
+  Unavailable,
+  OutcomeUnknown,
+  DeadlineExceeded,
+  ResourceExhausted,
+  Unimplemented,
+  InvalidArgument,
+  Unauthenticated,
+  PermissionDenied,
+  Internal,
+  UnexpectedStatus
+])
+
+/** See {@link GrpcErrorReason}. */
+export type GrpcErrorReason = typeof GrpcErrorReason.Type
+
+/** The error of room grpc. */
+export class GrpcError extends Schema.TaggedError<GrpcError>("xdooria/grpc/GrpcError")("GrpcError", {
+  reason: GrpcErrorReason
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  get isSafeToRetry(): boolean {
+    return this.reason.isSafeToRetry
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
