@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 // The condition of our own, so that `xdooria/<room>` is the source; the rest is what Vite has by default.
@@ -9,9 +10,21 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["**/*.types.test.ts"],
+    // Under plain vitest a types test cannot fail: these files are read by the compiler, and not run.
     typecheck: { enabled: true, include: ["test/**/*.types.test.ts"], tsconfig: "./tsconfig.json" },
+    globalSetup: ["test/infra/globalSetup.ts"],
     setupFiles: ["test/support/setup.ts"],
+    pool: "forks",
+    // Suites on real servers mostly wait: two at a time also on one core.
+    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 20_000,
-    hookTimeout: 60_000
+    hookTimeout: 60_000,
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      exclude: ["src/gen/**"],
+      reporter: ["text-summary", "html"],
+      thresholds: { lines: 90 }
+    }
   }
 })

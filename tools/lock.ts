@@ -41,7 +41,8 @@ export const platformOf = (name: string): { os: string; cpu: string; libc: strin
     return known === undefined ? [] : [word.replace(...known)]
   })[0]
   if (os === undefined || cpu === undefined) return undefined
-  const libc = os !== "linux" ? undefined : words.includes("musl") ? "musl" : words.includes("gnu") ? "glibc" : undefined
+  const libc =
+    os !== "linux" ? undefined : words.includes("musl") ? "musl" : words.includes("gnu") ? "glibc" : undefined
   return { os, cpu, libc }
 }
 
@@ -80,9 +81,8 @@ if (import.meta.main) {
   const missing = missingEntries(lock)
   const resolved = resolvedEntries(lock)
   if (!process.argv.includes("--check")) {
-    const packages = Object.entries({ ...lock.packages, ...missing }).map(
-      ([path, { resolved: _, ...entry }]: [string, Entry]) => [path, entry] as const
-    )
+    const packages = Object.entries<Entry>({ ...lock.packages, ...missing })
+    for (const [, entry] of packages) Reflect.deleteProperty(entry, "resolved")
     const sorted = packages.toSorted(([a], [b]) => a.localeCompare(b, "en"))
     writeFileSync(file, `${JSON.stringify({ ...lock, packages: Object.fromEntries(sorted) }, undefined, 2)}\n`)
     console.log(`package-lock.json: ${Object.keys(missing).length} added, ${resolved.length} without a registry now`)
