@@ -2,16 +2,26 @@
 //   servers.json  the addresses, or why a server is missing; what tests read
 //   state.json    what runs, and who uses it
 import * as Effect from "effect/Effect"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { isAlive, isListening, isReachable, run, type Running, type Server, type Unavailable } from "./Server.ts"
+import { isAlive, isListening, isReachable, run, type Server, type Unavailable } from "./Server.ts"
 import { servers as all } from "./servers.ts"
 
 /** Somebody who wants the servers to stay: a command that said `up`, or a process id of a test run. */
-type User = "up" | number
+export type User = "up" | number
 
 interface Process {
   readonly pid: number
@@ -26,14 +36,31 @@ interface State {
   readonly compose: boolean
 }
 
-type Addresses = Readonly<Record<string, { readonly port: number } | { readonly missing: string }>>
+/** Where each server answers, or why it is missing. */
+export type Addresses = Readonly<Record<string, { readonly port: number } | { readonly missing: string }>>
 
-const entries = Object.entries(all) as ReadonlyArray<readonly [string, Server<{ readonly port: number }>]>
+type AnyServer = Server<{ readonly port: number }>
+
+/** Starts and stops a set of servers, with its state in a folder. */
+export interface Infra {
+  /**
+   * Makes every server answer that can be had, reuses those that run, and writes the addresses. Never fails: what
+   * cannot be had is written there with the reason.
+   *
+   * - `user`: for whom; the servers stay until each user has called `down`
+   */
+  readonly up: (user: User) => Effect.Effect<Addresses>
+  /**
+   * Says that a user no longer needs the servers; stops them, and removes their data, when nobody does.
+   *
+   * - `user`: as for `up`; "all" stops them whoever uses them
+   */
+  readonly down: (user: User | "all") => Effect.Effect<void>
+  /** Installs what the servers run on; gives those that cannot be had, with the reason. */
+  readonly install: Effect.Effect<Addresses>
+}
+
 const repository = fileURLToPath(new URL("../../", import.meta.url))
-const folder = join(repository, ".infra")
-const stateFile = join(folder, "state.json")
-const serversFile = join(folder, "servers.json")
-const lockFile = join(folder, "lock")
 const composeProject = ["compose", "--project-name", "xdooria-test"]
 
 const nothing: State = { users: [], processes: {}, compose: false }
@@ -48,23 +75,23 @@ const write = (file: string, value: unknown): void => {
 }
 
 /** One at a time, over all processes; the lock of a process that has died is taken over. */
-const exclusively = <A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.acquireUseRelease(
-    Effect.promise(async () => {
-      mkdirSync(folder, { recursive: true })
-      for (;;) {
-        try {
-          return writeFileSync(lockFile, String(process.pid), { flag: "wx" })
-        } catch {
-          if (existsSync(lockFile) && !isAlive(Number(readFileSync(lockFile, "utf8"))))
-            rmSync(lockFile, { force: true })
-          else await sleep(50)
+const exclusively =
+  (lock: string) =>
+  <A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.acquireUseRelease(
+      Effect.promise(async () => {
+        for (;;) {
+          try {
+            return writeFileSync(lock, String(process.pid), { flag: "wx" })
+          } catch {
+            if (existsSync(lock) && !isAlive(Number(readFileSync(lock, "utf8")))) rmSync(lock, { force: true })
+            else await sleep(50)
+          }
         }
-      }
-    }),
-    () => work,
-    () => Effect.sync(() => rmSync(lockFile))
-  )
+      }),
+      () => work,
+      () => Effect.sync(() => rmSync(lock))
+    )
 
 /** The process is the one that we started, not another one that got its number: its command line names the folder. */
 const isOurs = ({ pid, folder }: Process): boolean => {
@@ -81,87 +108,32 @@ const isUp = (state: State, addresses: Addresses, name: string): Effect.Effect<b
   return isListening(address.port)
 }
 
+const livingUsers = (state: State, without: User): ReadonlyArray<User> =>
+  state.users.filter((user) => user !== without && (user === "up" || isAlive(user)))
+
 const withDocker: Effect.Effect<boolean> = run("docker", ["info"]).pipe(
   Effect.andThen(run("docker", ["compose", "version"])),
   Effect.timeout("10 seconds"),
   Effect.isSuccess
 )
 
-const startComposed = (names: ReadonlyArray<(typeof entries)[number]>): Effect.Effect<Addresses, Unavailable> =>
+type Entries = ReadonlyArray<readonly [string, AnyServer]>
+
+const startComposed = (entries: Entries): Effect.Effect<Addresses, Unavailable> =>
   Effect.gen(function* () {
-    const env = { ...process.env, ...Object.fromEntries(names.map(([, { compose }]) => [compose.portVariable, "0"])) }
-    const services = names.map(([, { compose }]) => compose.service)
-    yield* run("docker", [...composeProject, "up", "--detach", "--wait", ...services], { cwd: repository, env })
+    // Port 0 of the host: whichever is free.
+    const ports = Object.fromEntries(entries.map(([, { compose }]) => [compose.portVariable, "0"]))
+    const options = { cwd: repository, env: { ...process.env, ...ports } }
+    const services = entries.map(([, { compose }]) => compose.service)
+    yield* run("docker", [...composeProject, "up", "--detach", "--wait", ...services], options)
     const addresses: Record<string, { readonly port: number }> = {}
-    for (const [name, { compose }] of names) {
+    for (const [name, { compose }] of entries) {
       const args = [...composeProject, "port", compose.service, String(compose.port)]
-      const printed = yield* run("docker", args, { cwd: repository, env })
+      const printed = yield* run("docker", args, options)
       addresses[name] = compose.address(Number(printed.trim().split(":").at(-1)))
     }
     return addresses
   })
-
-const newFolder = (name: string): string => mkdtempSync(join(isReachable(folder) ? folder : tmpdir(), `${name}-`))
-
-const startProcess = (
-  name: string,
-  server: Server<{ readonly port: number }>
-): Effect.Effect<Running<{ readonly port: number }> & Process, Unavailable> =>
-  Effect.suspend(() => {
-    const own = newFolder(name)
-    return server.start(own).pipe(
-      Effect.map((running) => ({ ...running, folder: own })),
-      Effect.tapError(() => Effect.sync(() => rmSync(own, { recursive: true, force: true })))
-    )
-  })
-
-/**
- * Makes every server answer that can be had, reuses those that run, and writes `.infra/servers.json`. Never fails:
- * what cannot be had is written there with the reason.
- *
- * - `user`: for whom; the servers stay until each user has called {@link down}
- */
-export const up = (user: User): Effect.Effect<Addresses> =>
-  exclusively(
-    Effect.gen(function* () {
-      const state = read(stateFile, nothing)
-      const known = read<Addresses>(serversFile, {})
-      const addresses: Record<string, Addresses[string]> = {}
-      const processes: Record<string, Process> = { ...state.processes }
-      const down: Array<(typeof entries)[number]> = []
-      for (const entry of entries) {
-        const [name] = entry
-        if (yield* isUp(state, known, name)) addresses[name] = known[name]!
-        else down.push(entry)
-      }
-      const compose = state.compose || (down.length > 0 && (yield* withDocker))
-      if (compose && down.length > 0) {
-        const missing = (error: Unavailable) =>
-          Object.fromEntries(down.map(([name]) => [name, { missing: `docker compose: ${error.message}` }]))
-        Object.assign(addresses, yield* Effect.catch(startComposed(down), (error) => Effect.succeed(missing(error))))
-      } else {
-        for (const [name, server] of down) {
-          const left = processes[name]
-          if (left !== undefined) yield* stop(left, server.stopSignal)
-          delete processes[name]
-          const outcome = yield* Effect.result(startProcess(name, server))
-          if (outcome._tag === "Success") {
-            const { address, folder, pid } = outcome.success
-            addresses[name] = address
-            processes[name] = { folder, pid }
-          } else {
-            addresses[name] = { missing: `${outcome.failure.message}; run \`npm run infra:install\`` }
-          }
-        }
-      }
-      write(serversFile, addresses)
-      write(stateFile, { users: [...livingUsers(state, user), user], processes, compose } satisfies State)
-      return addresses
-    })
-  )
-
-const livingUsers = (state: State, without: User): ReadonlyArray<User> =>
-  state.users.filter((user) => user !== without && (user === "up" || isAlive(user)))
 
 /** Ends a server, by force when it does not within 5 seconds, and removes what it wrote. */
 const stop = (started: Process, signal: NodeJS.Signals): Effect.Effect<void> =>
@@ -176,42 +148,108 @@ const stop = (started: Process, signal: NodeJS.Signals): Effect.Effect<void> =>
   })
 
 /**
- * Says that a user no longer needs the servers; stops them, and removes their data, when nobody does.
+ * The servers of a folder.
  *
- * - `user`: as for {@link up}; "all" stops them whoever uses them
+ * - `folder`: for the state and the data; made when something is started, and removed when nothing is left in it
+ * - `servers`: by name
  */
-export const down = (user: User | "all"): Effect.Effect<void> =>
-  exclusively(
-    Effect.gen(function* () {
-      const state = read(stateFile, nothing)
-      const users = user === "all" ? [] : livingUsers(state, user)
-      if (users.length > 0) return write(stateFile, { ...state, users })
-      for (const [name, started] of Object.entries(state.processes)) {
-        yield* stop(started, all[name as keyof typeof all].stopSignal)
-      }
-      if (state.compose)
-        yield* Effect.ignore(run("docker", [...composeProject, "down", "--volumes"], { cwd: repository }))
-      rmSync(stateFile, { force: true })
-      rmSync(serversFile, { force: true })
-    })
-  ).pipe(
-    Effect.andThen(
-      Effect.sync(() => {
-        // Gone when nothing of anybody else is in it.
-        try {
-          rmdirSync(folder)
-        } catch {}
-      })
-    )
-  )
+export const make = (folder: string, servers: Readonly<Record<string, AnyServer>>): Infra => {
+  const entries: Entries = Object.entries(servers)
+  const stateFile = join(folder, "state.json")
+  const serversFile = join(folder, "servers.json")
+  const locked = exclusively(join(folder, "lock"))
 
-/** Installs what the servers run on; gives the names of those that cannot be had, with the reason. */
-export const install: Effect.Effect<Addresses> = Effect.map(
-  Effect.forEach(entries, ([name, server]) =>
-    server.install.pipe(
-      Effect.as([]),
-      Effect.catch((error) => Effect.succeed([[name, { missing: error.message }] as const]))
+  const start = (name: string, server: AnyServer) =>
+    Effect.suspend(() => {
+      const own = mkdtempSync(join(isReachable(folder) ? folder : tmpdir(), `${name}-`))
+      return server.start(own).pipe(
+        Effect.map((running) => ({ ...running, folder: own })),
+        Effect.tapError(() => Effect.sync(() => rmSync(own, { recursive: true, force: true })))
+      )
+    })
+
+  const startAll = Effect.fnUntraced(function* (entries: Entries, state: State) {
+    const addresses: Record<string, Addresses[string]> = {}
+    const processes: Record<string, Process> = { ...state.processes }
+    for (const [name, server] of entries) {
+      const dead = processes[name]
+      if (dead !== undefined) yield* stop(dead, server.stopSignal)
+      delete processes[name]
+      const outcome = yield* Effect.result(start(name, server))
+      if (outcome._tag === "Success") {
+        const { address, folder: own, pid } = outcome.success
+        addresses[name] = address
+        processes[name] = { folder: own, pid }
+      } else {
+        addresses[name] = { missing: `${outcome.failure.message}; run \`npm run infra:install\`` }
+      }
+    }
+    return { addresses, processes }
+  })
+
+  const composeAll = (entries: Entries): Effect.Effect<Addresses> =>
+    Effect.catch(startComposed(entries), ({ message }) =>
+      Effect.succeed(Object.fromEntries(entries.map(([name]) => [name, { missing: message }])))
     )
-  ),
-  (outcomes) => Object.fromEntries(outcomes.flat())
-)
+
+  const up = Effect.fnUntraced(function* (user: User) {
+    const state = read(stateFile, nothing)
+    const known = read<Addresses>(serversFile, {})
+    const absent = yield* Effect.filter(entries, ([name]) => Effect.map(isUp(state, known, name), (is) => !is))
+    const running = Object.fromEntries(
+      entries.filter((entry) => !absent.includes(entry)).map(([name]) => [name, known[name]!])
+    )
+    const compose = state.compose || (absent.length > 0 && (yield* withDocker))
+    const started = compose
+      ? { addresses: absent.length > 0 ? yield* composeAll(absent) : {}, processes: state.processes }
+      : yield* startAll(absent, state)
+    const addresses = { ...running, ...started.addresses }
+    write(serversFile, addresses)
+    write(stateFile, {
+      users: [...livingUsers(state, user), user],
+      processes: started.processes,
+      compose
+    } satisfies State)
+    return addresses
+  })
+
+  const down = Effect.fnUntraced(function* (user: User | "all") {
+    const state = read(stateFile, nothing)
+    const users = user === "all" ? [] : livingUsers(state, user)
+    if (users.length > 0) return write(stateFile, { ...state, users })
+    for (const [name, started] of Object.entries(state.processes)) {
+      yield* stop(started, servers[name]?.stopSignal ?? "SIGTERM")
+    }
+    if (state.compose)
+      yield* Effect.ignore(run("docker", [...composeProject, "down", "--volumes"], { cwd: repository }))
+    rmSync(stateFile, { force: true })
+    rmSync(serversFile, { force: true })
+  })
+
+  return {
+    up: (user) =>
+      Effect.suspend(() => {
+        mkdirSync(folder, { recursive: true })
+        return locked(up(user))
+      }),
+    down: (user) =>
+      Effect.suspend(() => {
+        if (!existsSync(folder)) return Effect.void
+        return Effect.map(locked(down(user)), () => {
+          if (readdirSync(folder).length === 0) rmdirSync(folder)
+        })
+      }),
+    install: Effect.map(
+      Effect.forEach(entries, ([name, server]) =>
+        server.install.pipe(
+          Effect.as([]),
+          Effect.catch((error) => Effect.succeed([[name, { missing: error.message }] as const]))
+        )
+      ),
+      (outcomes) => Object.fromEntries(outcomes.flat())
+    )
+  }
+}
+
+/** The servers of this repository, in .infra/ . */
+export const infra: Infra = make(join(repository, ".infra"), all)

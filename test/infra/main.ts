@@ -1,6 +1,6 @@
 // npm run infra:install | infra:up | infra:down
 import * as Effect from "effect/Effect"
-import * as Infra from "./Infra.ts"
+import { infra } from "./Infra.ts"
 
 const print = (addresses: object): boolean => {
   const missing = Object.entries(addresses).filter(([, address]) => "missing" in address)
@@ -12,9 +12,9 @@ const print = (addresses: object): boolean => {
 }
 
 const commands: Record<string, Effect.Effect<boolean>> = {
-  install: Effect.map(Infra.install, print),
-  up: Effect.map(Infra.up("up"), print),
-  down: Effect.as(Infra.down("all"), true)
+  install: Effect.map(infra.install, print),
+  up: Effect.map(infra.up("up"), print),
+  down: Effect.as(infra.down("all"), true)
 }
 
 const command = commands[process.argv[2] ?? ""]

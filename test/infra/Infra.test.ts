@@ -1,0 +1,89 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, statSync } from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Infra from "./Infra.ts"
+import { type Server, Unavailable } from "./Server.ts"
+import { servers } from "./servers.ts"
+
+const parent = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "infra-"))),
+  (folder) =>
+    Effect.andThen(
+      Infra.make(join(folder, "infra"), servers).down("all"),
+      Effect.sync(() => rmdirSync(folder))
+    )
+)
+
+const absent: Server<{ readonly port: number }> = {
+  ...servers.postgres,
+  install: Effect.fail(new Unavailable({ message: "no such thing" })),
+  start: () => Effect.fail(new Unavailable({ message: "no such thing" }))
+}
+
+const pidOf = (folder: string): number =>
+  JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes.postgres.pid
+
+describe("Infra", () => {
+  it.live("starts once, is shared by its users, and ends with the last of them", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, servers)
+      const first = yield* infra.up("up")
+      assert.isTrue("port" in first["postgres"]! && first["postgres"].port < 32_768)
+      const pid = pidOf(folder)
+      assert.deepStrictEqual(yield* infra.up(process.pid), first)
+      assert.strictEqual(pidOf(folder), pid)
+
+      yield* infra.down(process.pid)
+      assert.deepStrictEqual(yield* infra.up(process.pid), first)
+      yield* infra.down("up")
+      assert.isTrue(existsSync(folder))
+      yield* infra.down(process.pid)
+      assert.isFalse(existsSync(folder))
+      assert.isFalse(existsSync(`/proc/${pid}/cwd`))
+    })
+  )
+
+  it.live("keeps the password from others", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      yield* Infra.make(folder, servers).up("up")
+      assert.strictEqual(statSync(join(folder, "servers.json")).mode & 0o777, 0o600)
+    })
+  )
+
+  it.live("replaces a server that has died, and forgets a user that has", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, servers)
+      yield* infra.up(999_999_999)
+      const pid = pidOf(folder)
+      process.kill(pid, "SIGKILL")
+      yield* Effect.promise(() => gone(pid))
+      const again = yield* infra.up("up")
+      assert.isTrue("port" in again["postgres"]!)
+      assert.notStrictEqual(pidOf(folder), pid)
+      yield* infra.down("up")
+      assert.isFalse(existsSync(folder))
+    })
+  )
+
+  it.live("says why a server is missing and what would provide it", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, { absent })
+      assert.deepStrictEqual(yield* infra.install, { absent: { missing: "no such thing" } })
+      const { absent: address } = yield* infra.up("up")
+      assert.deepStrictEqual(address, { missing: "no such thing; run `npm run infra:install`" })
+      assert.deepStrictEqual(JSON.parse(readFileSync(join(folder, "servers.json"), "utf8")), { absent: address })
+    })
+  )
+})
+
+/** Until the process is no more, or only waits to be reaped. */
+const gone = async (pid: number): Promise<void> => {
+  while (existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8") !== "") await sleep(5)
+}
