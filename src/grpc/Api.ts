@@ -1,6 +1,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Code, GrpcError } from "./GrpcError.ts"
 
 // --- declared errors
@@ -146,9 +147,9 @@ export interface Handlers<E, R> {
 export const handlers = <A extends AnyApi, H extends HandlersOf<A>, E, R>(
   api: A,
   build: Effect.Effect<H & Unknown<H, A["definition"]>, E, R>
-): Handlers<E, R | HandlerServices<H>> => ({
+): Handlers<E, Exclude<R, Scope.Scope> | HandlerServices<H>> => ({
   api,
-  build: build as unknown as Effect.Effect<HandlersOf<AnyApi>, E, R | HandlerServices<H>>
+  build: build as unknown as Effect.Effect<HandlersOf<AnyApi>, E, Exclude<R, Scope.Scope> | HandlerServices<H>>
 })
 
 // --- client

@@ -57,11 +57,7 @@ export class GrpcServer extends Context.Service<
    */
   static readonly serve = <const Arguments extends ReadonlyArray<Argument>>(
     ...args: Arguments
-  ): Layer.Layer<
-    never,
-    GrpcError | ErrorOf<Arguments[number]>,
-    GrpcServer | Exclude<ServicesOf<Arguments[number]>, Scope.Scope>
-  > =>
+  ): Layer.Layer<never, GrpcError | ErrorOf<Arguments[number]>, GrpcServer | ServicesOf<Arguments[number]>> =>
     Layer.effectDiscard(
       Effect.gen(function* () {
         const services = yield* Effect.forEach(args.filter(isHandlers), ({ api, build }) =>

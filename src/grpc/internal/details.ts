@@ -1,0 +1,49 @@
+import * as Result from "effect/Result"
+import { DomainError } from "../../gen/errors/v1/errors.ts"
+import { ErrorInfo } from "../../gen/google/rpc/error_details.ts"
+import { Status } from "../../gen/google/rpc/status.ts"
+
+/** The trailer that carries a google.rpc.Status beside grpc-status. */
+export const detailsKey = "grpc-status-details-bin"
+
+const errorInfoType = "type.googleapis.com/google.rpc.ErrorInfo"
+const domainErrorType = "type.googleapis.com/xdooria.errors.v1.DomainError"
+
+/** The key of ErrorInfo.metadata that finds the log line of an INTERNAL. */
+export const errorIdKey = "error_id"
+
+/** What a failed call says beside its code and message. */
+export interface Details {
+  readonly info: ErrorInfo
+  /** A declared error: its tag and its fields as JSON. */
+  readonly error?: DomainError
+}
+
+/**
+ * Encodes the trailer. A Go client believes it only when code and message are those of the call, and reads the first
+ * detail that it knows: so ErrorInfo comes first.
+ */
+export const encode = (code: number, message: string, details: Details): Buffer => {
+  const any = [{ typeUrl: errorInfoType, value: Buffer.from(ErrorInfo.encode(details.info).finish()) }]
+  if (details.error !== undefined) {
+    any.push({ typeUrl: domainErrorType, value: Buffer.from(DomainError.encode(details.error).finish()) })
+  }
+  return Buffer.from(Status.encode({ code, message, details: any }).finish())
+}
+
+/** Decodes the trailer of a call that ended with `code`; nothing when it is not there once, whole and of that code. */
+export const decode = (values: ReadonlyArray<string | Buffer>, code: number): Partial<Details> => {
+  const [bytes] = values
+  if (values.length !== 1 || !Buffer.isBuffer(bytes)) return {}
+  const decoded = Result.try(() => {
+    const status = Status.decode(bytes)
+    if (status.code !== code) return {}
+    const find = (typeUrl: string) => status.details.find((any) => any.typeUrl === typeUrl)?.value
+    const [info, error] = [find(errorInfoType), find(domainErrorType)]
+    return {
+      ...(info === undefined ? {} : { info: ErrorInfo.decode(info) }),
+      ...(error === undefined ? {} : { error: DomainError.decode(error) })
+    }
+  })
+  return Result.getOrElse(decoded, () => ({}))
+}
