@@ -20,8 +20,8 @@ export type SectionSchema<A> = Schema.Codec<A, unknown> & { readonly fields: Sch
  * What a section's own check finds wrong: the field, what it should be, and what to do. The value itself is added by
  * the loader, so that a secret stays one.
  */
-export interface SectionFault<A> {
-  readonly field: Extract<keyof A, string>
+export interface SectionFault<Field extends string = string> {
+  readonly field: Field
   readonly expected: string
   readonly hint?: string
 }
@@ -33,7 +33,7 @@ export interface SectionFault<A> {
 export interface ConfigSection<A> {
   readonly key: string
   readonly schema: SectionSchema<A>
-  check(values: A, env: Environment): ReadonlyArray<SectionFault<A>>
+  check(values: A, env: Environment): ReadonlyArray<SectionFault>
 }
 
 /**
@@ -48,7 +48,10 @@ export interface ConfigSection<A> {
 export const section = <const Fields extends Schema.Struct.Fields>(
   key: string,
   fields: Fields,
-  check: ConfigSection<Schema.Struct<Fields>["Type"]>["check"] = () => []
+  check: (
+    values: Schema.Struct<Fields>["Type"],
+    env: Environment
+  ) => ReadonlyArray<SectionFault<Extract<keyof Fields, string>>> = () => []
 ): ConfigSection<Schema.Struct<Fields>["Type"]> => ({
   key,
   schema: Schema.Struct(fields) as unknown as SectionSchema<Schema.Struct<Fields>["Type"]>,
@@ -65,10 +68,23 @@ export const withDefault =
 export const ignoredKey = "xdooria/config/ignored"
 
 /** A field that is accepted and not used: a value for it is a warning that says `why`. */
-export const ignored = (why: string) => Schema.annotateKey({ [ignoredKey]: why })
+export const ignored =
+  (why: string) =>
+  <S extends Schema.Top>(schema: S): S["Rebuild"] =>
+    Schema.annotateKey<S>({ [ignoredKey]: why })(schema)
 
 /** A port to connect to, 1 to 65535. A port to listen on is `Schema.Port`, where 0 takes a free one. */
 export const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65535 }))
+
+/** `host:port`, with a port from 1 to 65535; an IPv6 address stands in brackets. */
+export const Address = Schema.String.check(
+  Schema.makeFilter((address) => isAddress(address), { expected: "an address as host:port" })
+)
+
+const isAddress = (address: string): boolean => {
+  const match = /^(?:[^\s:/@[\]]+|\[[\da-f:.]+\]):(\d{1,5})$/i.exec(address)
+  return match !== null && Number(match[1]) >= 1 && Number(match[1]) <= 65535
+}
 
 /** A length of time, given as a number of seconds, 0 or more; fractions are allowed. The plan's unit. */
 export const Seconds = Schema.Number.check(

@@ -1,0 +1,43 @@
+import * as Option from "effect/Option"
+import type { ConfigSection } from "./Config.ts"
+import { type Leaf, leavesOf } from "./internal/leaf.ts"
+
+/** The text of config/README.md: every key of the given sections with its type, its default and its meaning. */
+export const describeSections = (sections: ReadonlyArray<ConfigSection<unknown>>): string =>
+  [intro, ...sections.map(describeSection)].join("\n\n") + "\n"
+
+const intro = `# Configuration
+
+Every key of \`config/<env>/<service>.yaml\`. This page is generated from the sections of the rooms
+([how a section is declared](../src/config/README.md)); a test compares the two.
+
+A value comes from the first of: the environment variable \`XDOORIA_<SECTION>_<KEY>\` (an empty one is not set, lists are
+written with commas), the YAML file, the default. A key without a default must be given. Texts that look like a number,
+\`true\`, \`false\` or \`null\` are written in quotes. Which values win, and whether they hold, tells
+\`npx xdooria config check --file config/dev/game.yaml\`.`
+
+const describeSection = (section: ConfigSection<unknown>): string =>
+  [
+    `## ${section.key}`,
+    "",
+    "| key | type | default | variable | meaning |",
+    "| --- | --- | --- | --- | --- |",
+    ...leavesOf(section).map(describeLeaf)
+  ].join("\n")
+
+const describeLeaf = (leaf: Leaf): string => {
+  const cells = [
+    `\`${leaf.key}\``,
+    leaf.secret ? `${leaf.kind.type}, secret` : leaf.kind.type,
+    defaultOf(leaf),
+    `\`${leaf.variable}\``,
+    leaf.description
+  ]
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
+}
+
+const defaultOf = (leaf: Leaf): string =>
+  Option.match(leaf.fallback, {
+    onNone: () => (leaf.required ? "must be given" : "none"),
+    onSome: (value) => (leaf.secret && value !== "" ? "a secret for dev" : `\`${JSON.stringify(value)}\``)
+  })
