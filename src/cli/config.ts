@@ -1,0 +1,21 @@
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { checkFile } from "../config/ConfigLive.ts"
+
+const check = Command.make(
+  "check",
+  { file: Flag.String("file").pipe(Flag.withDescription("A YAML file, such as config/prod/game.yaml")) },
+  Effect.fnUntraced(function* ({ file }) {
+    const { env, warnings } = yield* checkFile(file)
+    for (const { source, path, hint } of warnings) yield* Console.log(`warning: ${source}: ${path}: ${hint}`)
+    yield* Console.log(`${file}: right for ${env}`)
+  })
+).pipe(Command.withDescription("Read a file as the service would that is started with it, and tell all that is wrong"))
+
+/** `xdooria config`: what an operator does with configuration files. */
+export const config = Command.make("config").pipe(
+  Command.withDescription("Work with configuration files"),
+  Command.withSubcommands([check])
+)

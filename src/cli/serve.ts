@@ -1,0 +1,71 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Config from "../config/Config.ts"
+import { GrpcConfig } from "../grpc/Grpc.ts"
+import { GrpcServer } from "../grpc/GrpcServer.ts"
+import { type Infra, type InfraKind, loadInfra } from "../services/infra.ts"
+import { loadService, type ServiceName } from "../services/services.ts"
+import * as flags from "./flags.ts"
+import * as Process from "./Process.ts"
+
+/** An embedded database ends with its process, and production data with it. */
+class EmbeddedInProd extends Schema.TaggedError<EmbeddedInProd>("xdooria/cli/EmbeddedInProd")("EmbeddedInProd", {}) {
+  override get message(): string {
+    return "--infra embedded keeps nothing when it stops, so it does not run with --env prod: use --infra live"
+  }
+}
+
+/** What closing takes beyond the drain of calls: handlers, pools, an embedded database, logs. */
+const closing = Duration.seconds(3)
+
+const infra = Flag.Literals("infra", ["embedded", "live"]).pipe(
+  Flag.withDescription("Servers of our own that end with us (embedded; default in dev), or those of the configuration"),
+  Flag.optional
+)
+
+const kindOf = (env: Config.Environment, chosen: Option.Option<InfraKind>): Effect.Effect<InfraKind, EmbeddedInProd> => {
+  const kind = Option.getOrElse(chosen, () => (env === "dev" ? "embedded" : "live"))
+  return env === "prod" && kind === "embedded" ? Effect.fail(new EmbeddedInProd()) : Effect.succeed(kind)
+}
+
+/** Starts one service in the scope of the caller and tells what runs where. */
+const start = Effect.fnUntraced(function* (name: ServiceName, env: Config.Environment, kind: InfraKind, infra: Infra) {
+  const { main } = yield* loadService(name)
+  // A memo map of its own: in one process, two services must not share what their configurations tell apart.
+  const context = yield* Layer.build(Layer.fresh(main({ env, infra })))
+  const grpc = yield* Context.get(context, Config.Current).get(GrpcConfig)
+  yield* Process.serveUntilSignal(Duration.sum(Duration.sum(grpc.drainDelay, grpc.grace), closing))
+  const address = yield* Context.get(context, GrpcServer).address
+  const { host, port, database } = Context.get(context, PgClient.PgClient).config
+  return [
+    `  ${name.padEnd(10)} gRPC on ${address}`,
+    `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`
+  ]
+})
+
+const hints = [
+  `  npx xdooria call game.GameService/CreatePlayer '{"player_id":"p1","name":"Ann"}'`,
+  `  npx xdooria call game.GameService/GainExp '{"player_id":"p1","request_id":"r1","amount":"250"}'`
+]
+
+/** `xdooria serve`: runs services in this process until SIGINT or SIGTERM. */
+export const serve = Command.make("serve", { services: flags.services, env: flags.env, infra }, (options) =>
+  Effect.gen(function* () {
+    yield* Process.serveUntilSignal(Duration.zero)
+    const kind = yield* kindOf(options.env, options.infra)
+    const infra = yield* loadInfra(kind)
+    const lines = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, infra))
+    yield* Console.log(
+      [`xdooria serves (${options.env}):`, ...lines.flat(), "try, in another terminal:", ...hints, "Ctrl-C stops it."].join("\n")
+    )
+    return yield* Effect.never
+  }).pipe(Effect.scoped)
+).pipe(Command.withDescription("Run services in this process until Ctrl-C"))

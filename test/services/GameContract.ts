@@ -1,0 +1,168 @@
+import { assert, layer } from "@effect/vitest"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { ConfigTest } from "xdooria/config"
+import { Grpc, GrpcServer } from "xdooria/grpc"
+import { GrpcClientLive, GrpcServerLive } from "xdooria/grpc/live"
+import { LoggerTest } from "xdooria/logger"
+import { GameApi } from "../../src/services/game/api.ts"
+import { GameApp } from "../../src/services/game/app.ts"
+import type { Infra } from "../../src/services/infra.ts"
+
+/** The game service on a free port, on the infrastructure of the caller. */
+export const onFreePort = (infra: Infra) =>
+  GameApp.pipe(
+    Layer.provideMerge(Layer.mergeAll(GrpcServerLive, GrpcClientLive)),
+    Layer.provideMerge(infra),
+    Layer.provideMerge(Layer.mergeAll(LoggerTest, NodeFileSystem.layer)),
+    Layer.provideMerge(ConfigTest({ server: { name: "game-service", port: 0 }, grpc: { drain_delay: 0 } }))
+  )
+
+/** A typed client of the server in the context. */
+export const connect = Effect.gen(function* () {
+  const server = yield* GrpcServer
+  return yield* Grpc.client(GameApi, { target: yield* server.address })
+})
+
+/** What the game service promises, on a database. */
+export const suite = (name: string, infra: Infra) =>
+  layer(onFreePort(infra), { excludeTestServices: true })(name, (it) => {
+    it.effect("answers the health check", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        assert.deepStrictEqual(yield* game.healthCheck({}), { status: "SERVING" })
+      })
+    )
+
+    it.effect("creates a player at level 1 and reads it", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const player = { id: "create.1", name: "Ann Ünal 你好", level: 1, exp: 0n }
+        assert.deepStrictEqual(yield* game.createPlayer({ playerId: player.id, name: player.name }), { player })
+        assert.deepStrictEqual(yield* game.getPlayer({ playerId: player.id }), { player })
+      })
+    )
+
+    it.effect("refuses an id that is taken, and leaves its player alone", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        yield* game.createPlayer({ playerId: "taken", name: "first" })
+        const error = yield* Effect.flip(game.createPlayer({ playerId: "taken", name: "second" }))
+        assert.deepInclude(error, { _tag: "PlayerAlreadyExists", playerId: "taken" })
+        const { player } = yield* game.getPlayer({ playerId: "taken" })
+        assert.strictEqual(player?.name, "first")
+      })
+    )
+
+    it.effect("answers PlayerNotFound for a player that there is not", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const get = yield* Effect.flip(game.getPlayer({ playerId: "nobody" }))
+        assert.deepInclude(get, { _tag: "PlayerNotFound", playerId: "nobody" })
+        const gain = yield* Effect.flip(game.gainExp({ playerId: "nobody", requestId: "r", amount: 1n }))
+        assert.deepInclude(gain, { _tag: "PlayerNotFound", playerId: "nobody" })
+      })
+    )
+
+    it.effect("brings levels by the table, several with one gain", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const playerId = "levels"
+        yield* game.createPlayer({ playerId, name: "x" })
+        const below = yield* game.gainExp({ playerId, requestId: "1", amount: 99n })
+        assert.deepInclude(below, { levelsGained: 0, player: { id: playerId, name: "x", level: 1, exp: 99n } })
+        const exact = yield* game.gainExp({ playerId, requestId: "2", amount: 1n })
+        assert.deepInclude(exact, { levelsGained: 1, player: { id: playerId, name: "x", level: 2, exp: 100n } })
+        const many = yield* game.gainExp({ playerId, requestId: "3", amount: 1_000_000n })
+        assert.deepInclude(many, { levelsGained: 58, player: { id: playerId, name: "x", level: 60, exp: 1_000_100n } })
+        const beyond = yield* game.gainExp({ playerId, requestId: "4", amount: 1n })
+        assert.deepInclude(beyond, { levelsGained: 0, player: { id: playerId, name: "x", level: 60, exp: 1_000_101n } })
+      })
+    )
+
+    it.effect("applies a gain once however often it is sent, and answers the same", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const playerId = "once"
+        yield* game.createPlayer({ playerId, name: "x" })
+        const send = game.gainExp({ playerId, requestId: "same", amount: 150n })
+        const answers = yield* Effect.all(Array.from({ length: 20 }, () => send), { concurrency: "unbounded" })
+        for (const answer of answers) assert.deepStrictEqual(answer, answers[0])
+        yield* game.gainExp({ playerId, requestId: "another", amount: 1n })
+        assert.deepStrictEqual(yield* send, answers[0])
+        assert.strictEqual((yield* game.getPlayer({ playerId })).player?.exp, 151n)
+      })
+    )
+
+    it.effect("adds up concurrent gains", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const playerId = "sum"
+        yield* game.createPlayer({ playerId, name: "x" })
+        const gains = Array.from({ length: 60 }, (_, i) =>
+          game.gainExp({ playerId, requestId: `r${i}`, amount: BigInt(i + 1) })
+        )
+        const answers = yield* Effect.all(gains, { concurrency: 30 })
+        const { player } = yield* game.getPlayer({ playerId })
+        assert.strictEqual(player?.exp, 1830n)
+        assert.strictEqual(
+          answers.reduce((sum, { levelsGained }) => sum + levelsGained, 0),
+          player!.level - 1
+        )
+      })
+    )
+
+    it.effect("refuses a request id with another amount", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const playerId = "reused"
+        yield* game.createPlayer({ playerId, name: "x" })
+        yield* game.gainExp({ playerId, requestId: "r", amount: 1n })
+        const error = yield* Effect.flip(game.gainExp({ playerId, requestId: "r", amount: 2n }))
+        assert.deepInclude(error, { _tag: "RequestIdReused", requestId: "r" })
+        assert.strictEqual((yield* game.getPlayer({ playerId })).player?.exp, 1n)
+      })
+    )
+
+    it.effect.each([
+      { playerId: "", field: "player_id" },
+      { playerId: "a b", field: "player_id" },
+      { playerId: "a'; DROP TABLE players; --", field: "player_id" },
+      { playerId: "a\u0000b", field: "player_id" },
+      { playerId: "x".repeat(65), field: "player_id" }
+    ])("refuses $playerId as an id, naming the field and not the value", ({ playerId, field }) =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const error = yield* Effect.flip(game.getPlayer({ playerId }))
+        assert.deepInclude(error, {
+          _tag: "InvalidRequest",
+          field,
+          expected: "1 to 64 characters of A-Z a-z 0-9 . _ -"
+        })
+      })
+    )
+
+    it.effect.each([
+      { name: "" },
+      { name: "\u0000" },
+      { name: "a\u001b[31m" },
+      { name: "x".repeat(33) }
+    ])("refuses a name that is empty, too long or has control characters (%#)", ({ name }) =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const error = yield* Effect.flip(game.createPlayer({ playerId: "named", name }))
+        assert.deepInclude(error, { _tag: "InvalidRequest", field: "name" })
+      })
+    )
+
+    it.effect.each([{ amount: 0n }, { amount: -1n }, { amount: 1_000_001n }, { amount: -(2n ** 63n) }])(
+      "refuses $amount as an amount",
+      ({ amount }) =>
+        Effect.gen(function* () {
+          const game = yield* connect
+          const error = yield* Effect.flip(game.gainExp({ playerId: "p", requestId: "r", amount }))
+          assert.deepInclude(error, { _tag: "InvalidRequest", field: "amount", expected: "1 to 1000000" })
+        })
+    )
+  })
