@@ -14,7 +14,9 @@ export const setup = async (): Promise<() => Promise<void>> => {
   await Effect.runPromise(infra.up(process.pid))
   return async () => {
     await Effect.runPromise(infra.down(process.pid))
-    const left = [...processesIn(folder), ...readdirSync(folder)]
+    // npm and the compiler keep what Node compiled for them.
+    const files = readdirSync(folder).filter((name) => name !== "node-compile-cache")
+    const left = [...processesIn(folder), ...files]
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     if (left.length > 0) throw new Error(`the tests left behind in their temporary folder: ${left.join(", ")}`)
   }

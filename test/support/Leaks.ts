@@ -83,11 +83,17 @@ export type Snapshot = ReadonlySet<object>
 /** Handles of these classes belong to the test runner or to Node itself. */
 const ignored = new Set(["WriteStream", "ReadStream", "MessagePort", "Pipe", "Control", "FSWatcher"])
 
+/** The process's own input and outputs, which Node opens when they are first looked at. */
+const isStandard = (handle: object): boolean => {
+  const { _handle } = handle as { readonly _handle?: { readonly fd?: number } | null }
+  return _handle?.fd !== undefined && _handle.fd >= 0 && _handle.fd <= 2
+}
+
 const handles = (): ReadonlyArray<object> =>
   // The only list of open handles with their addresses that Node has.
   (process as unknown as { _getActiveHandles: () => ReadonlyArray<object> })
     ._getActiveHandles()
-    .filter((handle) => !ignored.has(handle.constructor.name))
+    .filter((handle) => !ignored.has(handle.constructor.name) && !isStandard(handle))
 
 /** Timers that keep the process alive; one that does not is its maker's own affair. */
 const timers = (): ReadonlyArray<readonly [NodeJS.Timeout, Error]> =>

