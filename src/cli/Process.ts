@@ -27,41 +27,28 @@ const exitCodeOf = <A, E>(exit: Exit.Exit<A, E>): number => {
   return Runtime.getErrorExitCode(Cause.squash(exit.cause))
 }
 
-const describe = (error: unknown): string => {
-  if (error instanceof Error) return error.message
-  return String(error)
-}
-
 /** What a person reads of a failure: the message of an expected error, the whole of a bug. */
 const report = (cause: Cause.Cause<unknown>): void => {
   if (Cause.hasInterruptsOnly(cause)) return
   const failures = cause.reasons.filter(Cause.isFailReason).map((reason) => reason.error)
   const shown = failures.filter(Runtime.getErrorReported)
-  if (failures.length === 0) process.stderr.write(`xdooria: this is a bug\n${Cause.pretty(cause)}\n`)
-  for (const error of shown) process.stderr.write(`xdooria: ${describe(error)}\n`)
+  if (failures.length === 0) process.stderr.write(`This is a bug of xdooria's:\n${Cause.pretty(cause)}\n`)
+  for (const error of shown) process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
 }
 
-/**
- * Runs the command line. SIGINT or SIGTERM interrupts it and lets every scope close, for the grace at most (then exit
- * code 1); a second one, more than 500 ms after the first, ends it at once (exit code 1).
- *
- * This is the edge of the process: signals, timers and exit codes are its own here and nowhere else.
- */
-export const runMain = Runtime.makeRunMain(({ fiber }) => {
+const end = (why: string): never => {
+  process.stderr.write(`xdooria: ${why}, ending now\n`)
+  process.exit(1)
+}
+
+const run = Runtime.makeRunMain(({ fiber }) => {
   let stoppingSince: number | undefined
 
-  const end = (why: string): never => {
-    process.stderr.write(`xdooria: ${why}, ending now\n`)
-    process.exit(1)
-  }
   const onSignal = (): void => {
     const now = performance.now()
     if (stoppingSince === undefined) {
       stoppingSince = now
-      setTimeout(
-        () => end(`not stopped within ${Duration.format(grace)}`),
-        Duration.toMillis(grace)
-      ).unref()
+      setTimeout(() => end(`not stopped within ${Duration.format(grace)}`), Duration.toMillis(grace)).unref()
       fiber.interruptUnsafe(fiber.id)
     } else if (now - stoppingSince > Duration.toMillis(sameKeyPress)) {
       end("stopped twice")
@@ -74,3 +61,11 @@ export const runMain = Runtime.makeRunMain(({ fiber }) => {
     process.exit(exitCodeOf(exit))
   })
 })
+
+/**
+ * Runs the command line. SIGINT or SIGTERM interrupts it and lets every scope close, for the grace at most (then exit
+ * code 1); a second one, more than 500 ms after the first, ends it at once (exit code 1).
+ *
+ * This is the edge of the process: signals, timers and exit codes are its own here and nowhere else.
+ */
+export const runMain = (program: Effect.Effect<void, unknown>): void => run(program, { disableErrorReporting: true })

@@ -19,6 +19,16 @@ class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli
   }
 }
 
+/** The server did not take the call: most often because none runs there. */
+class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/NobodyAnswers")("NobodyAnswers", {
+  addr: Schema.String,
+  details: Schema.String
+}) {
+  override get message(): string {
+    return `UNAVAILABLE at ${this.addr}: does a service run there? npm start runs one; --addr names another. ${this.details}`
+  }
+}
+
 const isLoopback = (addr: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+$/.test(addr)
 
 /** `xdooria call`: makes one call and prints its answer as JSON, or the code and error that it failed with. */
@@ -30,10 +40,7 @@ export const call = Command.make(
       Argument.withDescription("The request as JSON"),
       Argument.withDefault("{}")
     ),
-    addr: Flag.String("addr").pipe(
-      Flag.withDescription("The server, host:port"),
-      Flag.withDefault("127.0.0.1:50051")
-    ),
+    addr: Flag.String("addr").pipe(Flag.withDescription("The server, host:port"), Flag.withDefault("127.0.0.1:50051")),
     token: Flag.Redacted("token").pipe(Flag.withDescription("Sent as authorization: Bearer"), Flag.optional),
     deadline: Flag.Finite("deadline").pipe(
       Flag.withDescription("Seconds until the call is given up"),
@@ -52,7 +59,13 @@ export const call = Command.make(
         onNone: () => ({}),
         onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
       })
-    })
+    }).pipe(
+      Effect.mapError((error) =>
+        error.code === "UNAVAILABLE" && error.error === undefined
+          ? new NobodyAnswers({ addr, details: error.details })
+          : error
+      )
+    )
     yield* Console.log(JSON.stringify(answer, null, 2))
   })
 ).pipe(

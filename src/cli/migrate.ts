@@ -17,7 +17,9 @@ export const migrate = Command.make("migrate", { services: flags.services, env: 
       const database = PgLive.pipe(Layer.provide(ConfigLive(name, { env: options.env })))
       const applied = yield* Pg.migrate(migrations).pipe(Effect.provide(Layer.fresh(database)))
       yield* Console.log(
-        applied.length === 0 ? `${name}: up to date` : applied.map(({ id, name: step }) => `${name}: applied ${id} ${step}`).join("\n")
+        applied.length === 0
+          ? `${name}: up to date`
+          : applied.map(({ id, name: step }) => `${name}: applied ${id} ${step}`).join("\n")
       )
     }),
     { discard: true }

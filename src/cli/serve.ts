@@ -31,7 +31,10 @@ const infra = Flag.Literals("infra", ["embedded", "live"]).pipe(
   Flag.optional
 )
 
-const kindOf = (env: Config.Environment, chosen: Option.Option<InfraKind>): Effect.Effect<InfraKind, EmbeddedInProd> => {
+const kindOf = (
+  env: Config.Environment,
+  chosen: Option.Option<InfraKind>
+): Effect.Effect<InfraKind, EmbeddedInProd> => {
   const kind = Option.getOrElse(chosen, () => (env === "dev" ? "embedded" : "live"))
   return env === "prod" && kind === "embedded" ? Effect.fail(new EmbeddedInProd()) : Effect.succeed(kind)
 }
@@ -64,7 +67,13 @@ export const serve = Command.make("serve", { services: flags.services, env: flag
     const infra = yield* loadInfra(kind)
     const lines = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, infra))
     yield* Console.log(
-      [`xdooria serves (${options.env}):`, ...lines.flat(), "try, in another terminal:", ...hints, "Ctrl-C stops it."].join("\n")
+      [
+        `xdooria serves (${options.env}):`,
+        ...lines.flat(),
+        "try, in another terminal:",
+        ...hints,
+        "Ctrl-C stops it."
+      ].join("\n")
     )
     return yield* Effect.never
   }).pipe(Effect.scoped)

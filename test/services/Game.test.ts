@@ -7,6 +7,9 @@ import { PgEmbedded } from "xdooria/pg/embedded"
 import { Levels, LevelsLive } from "../../src/services/game/Levels.ts"
 import { suite } from "./GameContract.ts"
 
+const withText = (text: string) =>
+  Layer.build(LevelsLive.pipe(Layer.provide(FileSystem.layerNoop({ readFileString: () => Effect.succeed(text) }))))
+
 suite("Game on PgEmbedded", PgEmbedded)
 
 describe("Levels", () => {
@@ -34,9 +37,6 @@ describe("Levels", () => {
       assert.strictEqual(levels.of(300n), 3)
     }).pipe(Effect.provide(LevelsLive.pipe(Layer.provide(NodeFileSystem.layer))))
   )
-
-  const withText = (text: string) =>
-    Layer.build(LevelsLive.pipe(Layer.provide(FileSystem.layerNoop({ readFileString: () => Effect.succeed(text) }))))
 
   it.effect.each([
     "",

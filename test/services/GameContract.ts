@@ -87,7 +87,10 @@ export const suite = (name: string, infra: Infra) =>
         const playerId = "once"
         yield* game.createPlayer({ playerId, name: "x" })
         const send = game.gainExp({ playerId, requestId: "same", amount: 150n })
-        const answers = yield* Effect.all(Array.from({ length: 20 }, () => send), { concurrency: "unbounded" })
+        const answers = yield* Effect.all(
+          Array.from({ length: 20 }, () => send),
+          { concurrency: "unbounded" }
+        )
         for (const answer of answers) assert.deepStrictEqual(answer, answers[0])
         yield* game.gainExp({ playerId, requestId: "another", amount: 1n })
         assert.deepStrictEqual(yield* send, answers[0])
@@ -143,17 +146,14 @@ export const suite = (name: string, infra: Infra) =>
       })
     )
 
-    it.effect.each([
-      { name: "" },
-      { name: "\u0000" },
-      { name: "a\u001b[31m" },
-      { name: "x".repeat(33) }
-    ])("refuses a name that is empty, too long or has control characters (%#)", ({ name }) =>
-      Effect.gen(function* () {
-        const game = yield* connect
-        const error = yield* Effect.flip(game.createPlayer({ playerId: "named", name }))
-        assert.deepInclude(error, { _tag: "InvalidRequest", field: "name" })
-      })
+    it.effect.each([{ name: "" }, { name: "\u0000" }, { name: "a\u001b[31m" }, { name: "x".repeat(33) }])(
+      "refuses a name that is empty, too long or has control characters (%#)",
+      ({ name }) =>
+        Effect.gen(function* () {
+          const game = yield* connect
+          const error = yield* Effect.flip(game.createPlayer({ playerId: "named", name }))
+          assert.deepInclude(error, { _tag: "InvalidRequest", field: "name" })
+        })
     )
 
     it.effect.each([{ amount: 0n }, { amount: -1n }, { amount: 1_000_001n }, { amount: -(2n ** 63n) }])(

@@ -63,10 +63,7 @@ export class Players extends Context.Service<
      * Creates a player at level 1 without experience. Fails with PlayerAlreadyExists when the id is taken, also by an
      * earlier try of this call whose answer was lost.
      */
-    readonly create: (
-      id: PlayerId,
-      name: PlayerName
-    ) => Effect.Effect<Player, PlayerAlreadyExists | StorageUnavailable>
+    readonly create: (id: PlayerId, name: PlayerName) => Effect.Effect<Player, PlayerAlreadyExists | StorageUnavailable>
     /** Reads a player. Fails with PlayerNotFound when there is none of this id. */
     readonly get: (id: PlayerId) => Effect.Effect<Player, PlayerNotFound | StorageUnavailable>
     /**
@@ -101,17 +98,23 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
     const sql = yield* SqlClient.SqlClient
     const levels = yield* Levels
 
-    const create = Effect.fnUntraced(function* (id: PlayerId, name: PlayerName) {
-      const rows = yield* Pg.run(sql<Player>`
+    const create = Effect.fnUntraced(
+      function* (id: PlayerId, name: PlayerName) {
+        const rows = yield* Pg.run(sql<Player>`
         INSERT INTO players (id, name, level, exp) VALUES (${id}, ${name}, ${levels.of(0n)}, 0)
         ON CONFLICT (id) DO NOTHING RETURNING id, name, level, exp`)
-      return rows[0] ?? (yield* new PlayerAlreadyExists({ playerId: id }))
-    }, Effect.catchTag("PgError", toUnavailable))
+        return rows[0] ?? (yield* new PlayerAlreadyExists({ playerId: id }))
+      },
+      Effect.catchTag("PgError", toUnavailable)
+    )
 
-    const get = Effect.fnUntraced(function* (id: PlayerId) {
-      const rows = yield* Pg.run(sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id}`)
-      return rows[0] ?? (yield* new PlayerNotFound({ playerId: id }))
-    }, Effect.catchTag("PgError", toUnavailable))
+    const get = Effect.fnUntraced(
+      function* (id: PlayerId) {
+        const rows = yield* Pg.run(sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id}`)
+        return rows[0] ?? (yield* new PlayerNotFound({ playerId: id }))
+      },
+      Effect.catchTag("PgError", toUnavailable)
+    )
 
     const applyGain = Effect.fnUntraced(function* (id: PlayerId, requestId: RequestId, amount: ExpAmount) {
       // The lock comes first and alone: a gain that another call commits while we wait is then seen by what follows.
