@@ -56,15 +56,15 @@ export interface Scenario {
  * - `judge`: one sentence for each threshold that was missed. Lost, duplicated and phantom operations, leaks and
  *   uncaught errors are refused in every scenario, without being asked for
  */
-export const scenario = <P, E>(options: {
+export const scenario = <P, E, M extends Measured>(options: {
   readonly id: string
   readonly room: string
   readonly title: string
   readonly servers?: ReadonlyArray<Servers.Name>
   readonly scaled: P
   readonly full: P
-  readonly run: (params: P, seed: number) => Effect.Effect<Measured, E, Scope.Scope>
-  readonly judge: (measured: Measured, params: P) => ReadonlyArray<string>
+  readonly run: (params: P, seed: number) => Effect.Effect<M, E, Scope.Scope>
+  readonly judge: (measured: M, params: P) => ReadonlyArray<string>
 }): Scenario => ({
   id: options.id,
   room: options.room,
@@ -82,7 +82,7 @@ export const scenario = <P, E>(options: {
     process.off("uncaughtException", note).off("unhandledRejection", note)
     const measured = Exit.isSuccess(exit) ? exit.value : nothing
     const complaints = Exit.isSuccess(exit)
-      ? [...refusedAlways(measured), ...options.judge(measured, params)]
+      ? [...refusedAlways(measured), ...options.judge(exit.value, params)]
       : [`it did not end: ${Cause.pretty(exit.cause)}`]
     complaints.push(...leaks.map((leak) => `left behind: ${leak}`), ...uncaught.map((error) => `uncaught: ${error}`))
     return { id: options.id, seed, ...measured, leaks: leaks.length, uncaught: uncaught.length, complaints }

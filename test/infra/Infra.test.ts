@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { existsSync, mkdtempSync, readFileSync, rmdirSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { type AddressInfo, createServer, type Server as NetServer } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -71,6 +72,27 @@ describe("Infra", () => {
     })
   )
 
+  it.live("takes the servers from docker compose where an engine answers", () =>
+    Effect.gen(function* () {
+      const { port } = (yield* listener).address() as AddressInfo
+      const docker = yield* fakeDocker(port)
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, servers)
+      const first = yield* infra.up("up")
+      assert.deepStrictEqual(first, { postgres: servers.postgres.compose.address(port) })
+      assert.deepStrictEqual(yield* infra.up("up"), first)
+      yield* infra.down("up")
+      assert.isFalse(existsSync(folder))
+      assert.deepStrictEqual(docker.calls(), [
+        "info",
+        "compose version",
+        "compose --project-name xdooria-test up --detach --wait postgres",
+        "compose --project-name xdooria-test port postgres 5432",
+        "compose --project-name xdooria-test down --volumes"
+      ])
+    })
+  )
+
   it.live("says why a server is missing and what would provide it", () =>
     Effect.gen(function* () {
       const folder = join(yield* parent, "infra")
@@ -82,6 +104,33 @@ describe("Infra", () => {
     })
   )
 })
+
+/** A `docker` that notes its arguments and says that PostgreSQL is at a port. */
+const fakeDocker = (port: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const folder = mkdtempSync(join(tmpdir(), "docker-"))
+      const script = `#!/bin/sh\necho "$@" >> ${folder}/calls\ncase "$*" in *" port "*) echo 127.0.0.1:${port};; esac\n`
+      writeFileSync(join(folder, "docker"), script, { mode: 0o755 })
+      const path = process.env["PATH"]
+      process.env["PATH"] = `${folder}:${path}`
+      return { folder, path, calls: () => readFileSync(join(folder, "calls"), "utf8").trim().split("\n") }
+    }),
+    ({ folder, path }) =>
+      Effect.sync(() => {
+        process.env["PATH"] = path
+        rmSync(folder, { recursive: true })
+      })
+  )
+
+const listener = Effect.acquireRelease(
+  Effect.callback<NetServer>((resume) => {
+    const server = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1", () =>
+      resume(Effect.succeed(server))
+    )
+  }),
+  (server) => Effect.sync(() => server.close())
+)
 
 /** Until the process is no more, or only waits to be reaped. */
 const gone = async (pid: number): Promise<void> => {
