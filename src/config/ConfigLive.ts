@@ -6,7 +6,7 @@ import { type ConfigSection, type CurrentConfig, Environment } from "./Config.ts
 import { type ConfigIssue, InvalidConfig, Rejected } from "./ConfigError.ts"
 import { contextOf, decodeDocument, envOf, makeCurrent } from "./internal/current.ts"
 import { readText } from "./internal/file.ts"
-import { actualText, kindOf } from "./internal/leaf.ts"
+import { actualText, hintFor, kindOf } from "./internal/leaf.ts"
 import { type Document, parse } from "./internal/yaml.ts"
 
 /**
@@ -77,8 +77,14 @@ const chooseEnv = (given: Environment | undefined, variable: string | undefined)
   const env = Environment.literals.find((literal) => literal === variable)
   if (env !== undefined) return Effect.succeed({ env, envSource: "env XDOORIA_ENV" })
   const kind = kindOf(Environment.ast)
-  const actual = actualText(variable, kind, false)
-  return rejected([{ source: "env XDOORIA_ENV", path: "server.env", expected: kind.type, actual }])
+  const hint = hintFor(kind, variable)
+  const issue = {
+    source: "env XDOORIA_ENV",
+    path: "server.env",
+    expected: kind.type,
+    actual: actualText(variable, kind, false)
+  }
+  return rejected([hint === undefined ? issue : { ...issue, hint }])
 }
 
 const rejected = (issues: ReadonlyArray<ConfigIssue>): Effect.Effect<never, InvalidConfig> =>

@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import type * as SchemaIssue from "effect/SchemaIssue"
 import { type ConfigSection, Environment } from "../Config.ts"
 import { type ConfigIssue, Rejected } from "../ConfigError.ts"
-import { actualText, type Kind, type Leaf, leavesOf, nearest, parseText } from "./leaf.ts"
+import { actualText, hintFor, type Kind, type Leaf, leavesOf, nearest, parseText } from "./leaf.ts"
 import type { Document } from "./yaml.ts"
 
 /** The sources of a configuration: defaults are in the sections, the document is over them, the variables over both. */
@@ -261,17 +261,6 @@ const faultAt = (
   }
   const hint = hintFor(kind, value)
   return hint === undefined ? issue : { ...issue, hint }
-}
-
-const hintFor = (kind: Kind, value: unknown): string | undefined => {
-  if (value === null) return "give it a value, or take the key away"
-  if (kind._tag === "text" && (typeof value === "number" || typeof value === "boolean")) return "quote it"
-  if (kind._tag === "list" && typeof value === "string") return "write it as a list: [a, b]"
-  if (kind._tag === "number" && typeof value === "string" && value.trim() !== "")
-    return "a plain number, without quotes or unit"
-  if (kind._tag !== "choice" || typeof value !== "string") return undefined
-  const meant = nearest(value, kind.choices)
-  return meant === undefined ? undefined : `did you mean ${meant}?`
 }
 
 /** The path of every leaf of a schema's issue. */

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { constants, type FileHandle, open } from "node:fs/promises"
+import { constants, open } from "node:fs/promises"
 import { InvalidConfig, Unreadable } from "../ConfigError.ts"
 
 // A configuration is written by hand.
@@ -48,24 +48,18 @@ export const readText = (path: string, absentHint: string): Effect.Effect<string
       const stat = yield* attempt(() => handle.stat())
       if (stat.isDirectory()) return yield* unreadable("a directory")
       if (!stat.isFile()) return yield* unreadable("no regular file")
-      const bytes = yield* attempt(() => readAtMost(handle, maxBytes + 1))
-      if (bytes.length > maxBytes) return yield* unreadable(`more than ${maxBytes} bytes`)
+      // By what is read, not by what stat says: a file may grow, and those of /proc say 0.
+      const buffer = Buffer.alloc(maxBytes + 1)
+      let length = 0
+      for (let read = 1; read > 0 && length < buffer.length; length += read) {
+        const { bytesRead } = yield* attempt(() => handle.read(buffer, length, buffer.length - length, length))
+        read = bytesRead
+      }
+      if (length > maxBytes) return yield* unreadable(`more than ${maxBytes} bytes`)
       return yield* Effect.try({
-        try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
+        try: () => new TextDecoder("utf-8", { fatal: true }).decode(buffer.subarray(0, length)),
         catch: () => unreadable("bytes that are not UTF-8", "save it as UTF-8")
       })
     })
   )
-}
-
-// By what is read, not by what stat says: a file may grow, and those of /proc say 0.
-const readAtMost = async (handle: FileHandle, limit: number): Promise<Buffer> => {
-  const buffer = Buffer.alloc(limit)
-  let length = 0
-  while (length < limit) {
-    const { bytesRead } = await handle.read(buffer, length, limit - length, length)
-    if (bytesRead === 0) break
-    length += bytesRead
-  }
-  return buffer.subarray(0, length)
 }

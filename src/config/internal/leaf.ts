@@ -109,7 +109,7 @@ const describe = (noun: string, ast: SchemaAST.AST): string => {
     if (id === "effect/schema/isFinite") continue
     if (id === "effect/schema/isInt") words = "an integer"
     else if (id in plain && isGeneric(expected)) words += plain[id]!(representation?.payload ?? {})
-    else if (typeof expected === "string") words = expected
+    else if (typeof expected === "string") words = isGeneric(expected) ? `${words}, ${expected}` : expected
   }
   return words
 }
@@ -172,6 +172,25 @@ const resembles = (text: string, kind: Kind): boolean => {
 }
 
 const bare = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, "")
+
+/** What to do about a value that is not of a kind. */
+export const hintFor = (kind: Kind, value: unknown): string | undefined => {
+  if (value === null) return "give it a value, or take the key away"
+  switch (kind._tag) {
+    case "text":
+      return typeof value === "number" || typeof value === "boolean" ? "quote it" : undefined
+    case "list":
+      return typeof value === "string" ? "write it as a list: [a, b]" : undefined
+    case "number":
+      return typeof value === "string" && value !== "" ? "a plain number, without quotes or unit" : undefined
+    case "choice": {
+      const meant = typeof value === "string" ? nearest(value, kind.choices) : undefined
+      return meant === undefined ? undefined : `did you mean ${meant}?`
+    }
+    default:
+      return undefined
+  }
+}
 
 /** The candidate that a word was probably meant to be. */
 export const nearest = (word: string, candidates: Iterable<string>): string | undefined => {
