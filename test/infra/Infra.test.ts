@@ -93,6 +93,20 @@ describe("Infra", () => {
     })
   )
 
+  it.live("takes processes of this machine where docker compose does not start", () =>
+    Effect.gen(function* () {
+      const docker = yield* fakeDocker()
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, servers)
+      const first = yield* infra.up("up")
+      assert.isTrue("port" in first["postgres"]!)
+      assert.isTrue(existsSync(`/proc/${pidOf(folder)}`))
+      assert.deepStrictEqual(yield* infra.up("up"), first)
+      yield* infra.down("up")
+      assert.strictEqual(docker.calls().at(-1), "compose --project-name xdooria-test down --volumes")
+    })
+  )
+
   it.live("says why a server is missing and what would provide it", () =>
     Effect.gen(function* () {
       const folder = join(yield* parent, "infra")
@@ -105,12 +119,14 @@ describe("Infra", () => {
   )
 })
 
-/** A `docker` that notes its arguments and says that PostgreSQL is at a port. */
-const fakeDocker = (port: number) =>
+/** A `docker` that notes its arguments and says that PostgreSQL is at a port; without one, its `up` fails. */
+const fakeDocker = (port?: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const folder = mkdtempSync(join(tmpdir(), "docker-"))
-      const script = `#!/bin/sh\necho "$@" >> ${folder}/calls\ncase "$*" in *" port "*) echo 127.0.0.1:${port};; esac\n`
+      const script = `#!/bin/sh
+        echo "$@" >> ${folder}/calls
+        case "$*" in *" port "*) echo 127.0.0.1:${port};; *" up "*) exit ${port === undefined ? 1 : 0};; esac`
       writeFileSync(join(folder, "docker"), script, { mode: 0o755 })
       const path = process.env["PATH"]
       process.env["PATH"] = `${folder}:${path}`

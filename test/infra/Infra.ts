@@ -168,10 +168,10 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
       )
     })
 
-  const startAll = Effect.fnUntraced(function* (entries: Entries, state: State) {
+  const startProcesses = Effect.fnUntraced(function* (absent: Entries, state: State) {
     const addresses: Record<string, Addresses[string]> = {}
     const processes: Record<string, Process> = { ...state.processes }
-    for (const [name, server] of entries) {
+    for (const [name, server] of absent) {
       const dead = processes[name]
       if (dead !== undefined) yield* stop(dead, server.stopSignal)
       delete processes[name]
@@ -184,13 +184,19 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
         addresses[name] = { missing: `${outcome.failure.message}; run \`npm run infra:install\`` }
       }
     }
-    return { addresses, processes }
+    return { ...state, addresses, processes }
   })
 
-  const composeAll = (entries: Entries): Effect.Effect<Addresses> =>
-    Effect.catch(startComposed(entries), ({ message }) =>
-      Effect.succeed(Object.fromEntries(entries.map(([name]) => [name, { missing: message }])))
-    )
+  /** By docker compose where an engine answers and has or gets the images; as processes of this machine otherwise. */
+  const startAll = (absent: Entries, state: State) =>
+    Effect.gen(function* () {
+      if (!state.compose && !(yield* withDocker)) return yield* startProcesses(absent, state)
+      const composed: State = { ...state, compose: true }
+      return yield* startComposed(absent).pipe(
+        Effect.map((addresses) => ({ ...composed, addresses })),
+        Effect.catch(() => startProcesses(absent, composed))
+      )
+    })
 
   const up = Effect.fnUntraced(function* (user: User) {
     const state = read(stateFile, nothing)
@@ -199,18 +205,11 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
     const running = Object.fromEntries(
       entries.filter((entry) => !absent.includes(entry)).map(([name]) => [name, known[name]!])
     )
-    const compose = state.compose || (absent.length > 0 && (yield* withDocker))
-    const started = compose
-      ? { addresses: absent.length > 0 ? yield* composeAll(absent) : {}, processes: state.processes }
-      : yield* startAll(absent, state)
-    const addresses = { ...running, ...started.addresses }
-    write(serversFile, addresses)
-    write(stateFile, {
-      users: [...livingUsers(state, user), user],
-      processes: started.processes,
-      compose
-    } satisfies State)
-    return addresses
+    const { addresses, ...rest } = absent.length === 0 ? { ...state, addresses: {} } : yield* startAll(absent, state)
+    const now = { ...running, ...addresses }
+    write(serversFile, now)
+    write(stateFile, { ...rest, users: [...livingUsers(state, user), user] } satisfies State)
+    return now
   })
 
   const down = Effect.fnUntraced(function* (user: User | "all") {
