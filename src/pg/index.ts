@@ -1,0 +1,3 @@
+export * as Pg from "./Pg.ts"
+export * from "./PgError.ts"
+export * from "./PgErrorReason.ts"
