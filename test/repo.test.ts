@@ -236,6 +236,22 @@ const forbidden = (node: Node): string | undefined => {
   return undefined
 }
 
+const literal = (node: unknown): string | undefined => {
+  const { type, value } = (node ?? {}) as { type?: string; value?: unknown }
+  return type === "Literal" && typeof value === "string" ? value : undefined
+}
+
+/** Whether a call makes a file or a folder without a mode, or with one that has rights for others. */
+const letsOthersIn = (call: Node): boolean => {
+  const name = nameOf(call["callee"]).replace(/^\w*\./, "")
+  if (!/^(writeFile|open|mkdir|createWriteStream|appendFile)(Sync)?$/.test(name)) return false
+  const modes = [...walk(call)].filter(({ raw }) => String(raw).startsWith("0o")).map(({ value }) => Number(value))
+  // What is only read needs no mode.
+  const flags = literal((call["arguments"] as ReadonlyArray<Node>)[1])
+  if (name.startsWith("open") && modes.length === 0) return /^[wa]/.test(flags ?? "r")
+  return modes.length === 0 || modes.some((mode) => (mode & 0o007) !== 0)
+}
+
 /** Where a forbidden call is right, and why: `file call`. */
 const allowedCalls: Readonly<Record<string, string>> = {}
 
@@ -249,6 +265,16 @@ describe("the sources", () => {
       })
     )
     none(except(found, allowedCalls))
+  })
+
+  it("write no file that others can read", () => {
+    none(
+      ours.flatMap((source) =>
+        [...walk(source.program)]
+          .filter((node) => node.type === "CallExpression" && letsOthersIn(node))
+          .map((call) => `${source.path}:${lineOf(source, call)} gives no mode, or one that lets others in`)
+      )
+    )
   })
 
   it("document every public export", () => {
@@ -275,11 +301,6 @@ interface Tagged {
   readonly tag: string | undefined
   /** Whether it is a room's reason, which stands in an error and is never an error by itself. */
   readonly isReason: boolean
-}
-
-const literal = (node: unknown): string | undefined => {
-  const { type, value } = (node ?? {}) as { type?: string; value?: unknown }
-  return type === "Literal" && typeof value === "string" ? value : undefined
 }
 
 const firstArgument = (call: Node | undefined): string | undefined =>
@@ -390,7 +411,7 @@ describe("the repository", () => {
     const tracked = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).trim().split("\n")
     const patterns = [
       /(^|[\s"'`(=])\/(work|root|home|Users)\/\w/m,
-      /\bregistry\.[a-z]/,
+      /\/\/registry\.|\bregistry\.(npm|yarn)/,
       /\b(localhost|127\.0\.0\.1):4873\b/
     ]
     none(
