@@ -68,4 +68,4 @@ const run = Runtime.makeRunMain(({ fiber }) => {
  *
  * This is the edge of the process: signals, timers and exit codes are its own here and nowhere else.
  */
-export const runMain = (program: Effect.Effect<void, unknown>): void => run(program, { disableErrorReporting: true })
+export const runMain = <E>(program: Effect.Effect<void, E>): void => run(program, { disableErrorReporting: true })

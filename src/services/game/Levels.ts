@@ -54,7 +54,7 @@ export const LevelsLive: Layer.Layer<Levels, InvalidConfig, FileSystem.FileSyste
           })
       )
     )
-    const rows = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(LevelRows))(text).pipe(
+    const rows = yield* Schema.decodeEffect(Schema.fromJsonString(LevelRows))(text).pipe(
       Effect.mapError(
         (error) =>
           new InvalidConfig({

@@ -1,0 +1,97 @@
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Fault from "../faults/Fault.ts"
+import * as FaultProxy from "../support/FaultProxy.ts"
+import { isMissing, servers } from "../support/Servers.ts"
+import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
+import * as ServeProcess from "./ServeProcess.ts"
+
+/** What is wrong with the end of a process; nothing, when it is right. */
+type Complaints = ReadonlyArray<string>
+
+const complain = (what: string, conditions: Readonly<Record<string, boolean>>): Complaints =>
+  Object.entries(conditions)
+    .filter(([, isRight]) => !isRight)
+    .map(([condition]) => `${what}: ${condition}`)
+
+/** SIGTERM at some moment of the start: an orderly end, or the signal's own before there is anything to close. */
+const duringStart = (delay: number): Effect.Effect<Complaints, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const serve = yield* ServeProcess.start(["--infra", "embedded"])
+    yield* Effect.sleep(delay)
+    yield* serve.kill("SIGTERM")
+    const { code, signal, millis } = yield* serve.ended
+    return complain(`SIGTERM ${delay} ms after the start (code ${code}, signal ${signal}, ${millis} ms)`, {
+      "ends with code 0, or by the signal": code === 0 || signal === "SIGTERM",
+      "ends within 10 s": millis <= 10_000,
+      "leaves nothing": serve.leftovers().length === 0
+    })
+  })
+
+/** A service on a database that nothing reaches any more. */
+const onBlackholedDatabase = Effect.gen(function* () {
+  const { postgres } = servers
+  if (isMissing(postgres)) return yield* Effect.die(postgres.missing)
+  const { database, password, user } = yield* TemporaryDatabase.make(postgres)
+  const proxy = yield* FaultProxy.make({ host: postgres.host, port: postgres.port, seed: 1 })
+  const serve = yield* ServeProcess.start(["--infra", "live"], {
+    XDOORIA_DATABASE_HOST: "127.0.0.1",
+    XDOORIA_DATABASE_PORT: String(proxy.port),
+    XDOORIA_DATABASE_USER: user,
+    XDOORIA_DATABASE_PASSWORD: password,
+    XDOORIA_DATABASE_DATABASE: database
+  })
+  yield* serve.address
+  yield* proxy.blackhole
+  return serve
+})
+
+const onBlackhole: Effect.Effect<Complaints, never, Scope.Scope> = Effect.gen(function* () {
+  const serve = yield* onBlackholedDatabase
+  yield* serve.kill("SIGTERM")
+  const { code, millis } = yield* serve.ended
+  return complain(`SIGTERM with the database away (code ${code}, ${millis} ms)`, {
+    "ends with code 0": code === 0,
+    "ends within 10 s": millis <= 10_000
+  })
+})
+
+const twice: Effect.Effect<Complaints, never, Scope.Scope> = Effect.gen(function* () {
+  const serve = yield* onBlackholedDatabase
+  yield* serve.kill("SIGTERM")
+  // Together with the first: what Ctrl-C does under npm.
+  yield* serve.kill("SIGINT")
+  const pressedAgain = Effect.andThen(Effect.sleep("510 millis"), serve.kill("SIGTERM"))
+  yield* Effect.forkScoped(pressedAgain)
+  const { code, millis } = yield* serve.ended
+  return complain(`SIGTERM twice (code ${code}, ${millis} ms)`, {
+    "ends at once, with code 1, or in order before the second": code === 1 || code === 0,
+    "ends within a second of the second": millis <= 1_510
+  })
+})
+
+export default [
+  Fault.scenario({
+    id: "F66",
+    room: "services",
+    title: "SIGTERM during the start, twice, and with the database away",
+    servers: ["postgres"],
+    scaled: { delays: [700] },
+    full: { delays: Array.from({ length: 30 }, (_, i) => i * 100) },
+    run: ({ delays }) =>
+      Effect.gen(function* () {
+        const rounds = [...delays.map(duringStart), onBlackhole, twice]
+        const complaints = yield* Effect.forEach(rounds, Effect.scoped, { concurrency: 2 })
+        return {
+          acked: complaints.filter((round) => round.length === 0).length,
+          lost: 0,
+          duplicated: 0,
+          unknown: 0,
+          maxOutageMs: 0,
+          recoverMs: 0,
+          complaints: complaints.flat()
+        }
+      }),
+    judge: ({ complaints }) => complaints
+  })
+]
