@@ -27,6 +27,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: "v8",
+      // The command line runs in processes of its own.
+      autoAttachSubprocess: true,
       include: ["src/**/*.ts"],
       exclude: ["src/gen/**"],
       reporter: ["text-summary", "html"],
