@@ -30,6 +30,8 @@ export interface ServeProcess {
 
 const root = new URL("../../", import.meta.url).pathname
 
+const isOver = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
 const waitFor = (child: ChildProcess, predicate: () => boolean): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const look = () => {
@@ -41,7 +43,7 @@ const waitFor = (child: ChildProcess, predicate: () => boolean): Effect.Effect<v
     return Effect.sync(() => child.off("close", look).stdout!.off("data", look))
   })
 
-/** Starts it with these flags and variables; killed, with all that it left, when the scope closes. */
+/** Starts it with these flags and variables; stopped, with all that it left, when the scope closes. */
 export const start = (
   flags: ReadonlyArray<string>,
   variables: Readonly<Record<string, string>> = {}
@@ -59,9 +61,12 @@ export const start = (
     }),
     ({ child, folder }) =>
       Effect.suspend(() => {
-        if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL")
-        return waitFor(child, () => child.exitCode !== null || child.signalCode !== null)
-      }).pipe(Effect.ensuring(Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 50 }))))
+        if (!isOver(child)) child.kill("SIGTERM")
+        return waitFor(child, () => isOver(child))
+      }).pipe(
+        Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.sync(() => child.kill("SIGKILL")) }),
+        Effect.ensuring(Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 50 })))
+      )
   ).pipe(
     Effect.map(({ child, folder, startedAt }) => {
       let output = ""
@@ -89,7 +94,7 @@ export const start = (
         ended: Effect.callback<Ended>((resume) => {
           const tell = (code: number | null, signal: NodeJS.Signals | null) =>
             resume(Effect.succeed({ code, signal, millis: performance.now() - since }))
-          if (child.exitCode !== null || child.signalCode !== null) tell(child.exitCode, child.signalCode)
+          if (isOver(child)) tell(child.exitCode, child.signalCode)
           else child.once("close", tell)
           return Effect.sync(() => child.off("close", tell))
         }),
