@@ -23,8 +23,9 @@ export default defineConfig({
     pool: "forks",
     // Suites on real servers mostly wait: two at a time also on one core.
     maxWorkers: Math.max(2, availableParallelism()),
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    // Against what hangs; a slow machine is no failure.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     coverage: {
       provider: "v8",
       // The command line runs in processes of its own.

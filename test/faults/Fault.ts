@@ -76,10 +76,14 @@ export const scenario = <P, E, M extends Measured>(options: {
     const uncaught: Array<string> = []
     const note = (error: unknown) =>
       uncaught.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    // A process that the scenario starts must not write its coverage at its end: its times are measured.
+    const coverage = process.env["NODE_V8_COVERAGE"]
+    delete process.env["NODE_V8_COVERAGE"]
     process.on("uncaughtException", note).on("unhandledRejection", note)
     const exit = await Effect.runPromiseExit(Effect.scoped(Effect.suspend(() => options.run(params, seed))))
     const leaks = await Leaks.settle(before, 2_000)
     process.off("uncaughtException", note).off("unhandledRejection", note)
+    if (coverage !== undefined) process.env["NODE_V8_COVERAGE"] = coverage
     const measured = Exit.isSuccess(exit) ? exit.value : nothing
     const complaints = Exit.isSuccess(exit)
       ? [...refusedAlways(measured), ...options.judge(exit.value, params)]

@@ -13,7 +13,7 @@ export const suite = (scenarios: ReadonlyArray<Scenario>): void => {
       continue
     }
     describe(scenario.room, () => {
-      it(name, { timeout: 30_000 }, async () => {
+      it(name, { timeout: 120_000 }, async () => {
         const result = await scenario.execute("scaled", 1)
         assert.deepStrictEqual(result.complaints, [], JSON.stringify(result, undefined, 2))
       })
