@@ -4,6 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { promisify } from "node:util"
+import type { ConfigSection } from "../src/config/Config.ts"
+import { describeSections } from "../src/config/ConfigDocs.ts"
 import { root } from "./support/Sources.ts"
 
 const read = (path: string): string => readFileSync(root + path, "utf8")
@@ -45,6 +47,14 @@ describe("examples", () => {
   }
 })
 
+/** The cells of a line of a table, without backquotes. */
+const cellsOf = (line: string): ReadonlyArray<string> =>
+  line
+    .replaceAll("\\|", "\0")
+    .split("|")
+    .slice(1, -1)
+    .map((cell) => cell.trim().replaceAll("`", "").replaceAll("\0", "|"))
+
 /** The rows of the first table under a heading, as cells without quotes. */
 const tableOf = (path: string, heading: string): ReadonlyArray<ReadonlyArray<string>> => {
   const section = read(path)
@@ -54,40 +64,38 @@ const tableOf = (path: string, heading: string): ReadonlyArray<ReadonlyArray<str
     .split("\n")
     .filter((line) => line.startsWith("|"))
     .slice(2)
-    .map((line) =>
-      line
-        .replaceAll("\\|", "\0")
-        .split("|")
-        .slice(1, -1)
-        .map((cell) => cell.trim().replaceAll("`", "").replaceAll("\0", "|"))
-    )
+    .map(cellsOf)
 }
 
 const rooms = globSync("src/*/README.md", { cwd: root })
   .map((path) => path.split("/")[1]!)
   .filter((room) => existsSync(`${root}src/${room}/index.ts`))
 const capital = (room: string): string => room[0]!.toUpperCase() + room.slice(1)
-const snake = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-interface Section {
-  readonly key: string
-  readonly schema: { readonly fields: Readonly<Record<string, unknown>> }
-}
-
-const isSection = (value: unknown): value is Section =>
+const isSection = (value: unknown): value is ConfigSection<unknown> =>
   typeof value === "object" && value !== null && "key" in value && "schema" in value
+
+/** What the generated page of all keys says of a section: each key with its default. */
+const keysOf = (section: ConfigSection<unknown>): ReadonlyArray<readonly [string, string]> =>
+  describeSections([section])
+    .split("\n")
+    .filter((line) => line.startsWith("| `"))
+    .map(cellsOf)
+    .map(([key = "", , fallback = ""]) => [`${section.key}.${key}`, unquoted(fallback)])
+
+const unquoted = (cell: string): string => cell.replaceAll('"', "")
 
 describe("configuration tables", () => {
   for (const room of rooms) {
-    it(`src/${room}/README.md names the keys of its sections`, async () => {
-      const contract = (await import(`../src/${room}/${capital(room)}.ts`)) as Record<string, unknown>
-      const keys = Object.values(contract)
-        .filter(isSection)
-        .flatMap(({ key, schema }) => Object.keys(schema.fields).map((field) => `${key}.${snake(field)}`))
-      assert.deepStrictEqual(
-        tableOf(`src/${room}/README.md`, "Configuration").map(([key]) => key),
-        keys
-      )
+    it(`src/${room}/README.md names the keys of its sections, with their defaults`, async () => {
+      const contract = (await import(`../src/${room}/${capital(room)}.ts`)) as { readonly default?: unknown }
+      const sections = Object.values(contract).filter(isSection)
+      const table = tableOf(`src/${room}/README.md`, "Configuration").map(([key = "", , fallback = ""]) => {
+        // With one section its name may be left out.
+        const full = key.includes(".") || sections.length !== 1 ? key : `${sections[0]!.key}.${key}`
+        return [full, unquoted(fallback)]
+      })
+      assert.deepStrictEqual(table, sections.flatMap(keysOf))
     })
   }
 })

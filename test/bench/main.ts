@@ -87,7 +87,7 @@ const compare = async (file: string, comparison: Comparison, rounds: number, mil
     contenders.push(await enter(file, comparison, candidate, candidate))
     if (candidate === baseline) contenders.push(await enter(file, comparison, `${candidate} ${control}`, candidate))
   }
-  for (const contender of contenders) await slice(contender, millis)
+  for (let warming = 0; warming < 3; warming++) for (const contender of contenders) await slice(contender, millis)
   for (let round = 0; round < rounds; round++) {
     for (const contender of rotate(contenders, round)) contender.samples.push(await slice(contender, millis))
   }
