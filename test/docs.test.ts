@@ -76,7 +76,7 @@ const isSection = (value: unknown): value is ConfigSection<unknown> =>
   typeof value === "object" && value !== null && "key" in value && "schema" in value
 
 /** What the generated page of all keys says of a section: each key with its default. */
-const keysOf = (section: ConfigSection<unknown>): ReadonlyArray<readonly [string, string]> =>
+const keysOf = (section: ConfigSection<unknown>): Array<Array<string>> =>
   describeSections([section])
     .split("\n")
     .filter((line) => line.startsWith("| `"))
