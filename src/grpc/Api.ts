@@ -14,8 +14,13 @@ export interface ErrorOptions<E> {
   readonly message?: (error: E) => string
 }
 
+/** An error that some method declares. */
+export interface DomainError extends Error {
+  readonly _tag: string
+}
+
 /** The class of an error that a method may declare. Made by {@link TaggedError}. */
-export interface ErrorClass<E = unknown> extends Schema.ConstraintCodec<E, unknown> {
+export interface ErrorClass extends Schema.ConstraintCodec<DomainError, unknown> {
   readonly grpc: { readonly tag: string; readonly status: Exclude<Code, "OK"> }
 }
 

@@ -28,7 +28,8 @@ type ErrorOf<A> = A extends Handlers<infer E, unknown> ? E : never
 
 type ServicesOf<A> = A extends Handlers<unknown, infer R> ? R : never
 
-const isHandlers = (argument: Argument): argument is Handlers<unknown, unknown> => "build" in argument
+// What they fail with and need is put back into the type of `serve`.
+const isHandlers = (argument: Argument): argument is Handlers<never, never> => "build" in argument
 
 /** A gRPC server on one address. Provided by GrpcServerLive. */
 export class GrpcServer extends Context.Service<

@@ -9,6 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Tracer from "effect/Tracer"
+import type { DomainError } from "../Api.ts"
 import { codes } from "../GrpcError.ts"
 import { detailsKey } from "./details.ts"
 import { type Failure, refusal, type Route } from "./route.ts"
@@ -74,7 +75,7 @@ export class UnaryCall implements Listener {
   readonly #transport: Transport
   #context: Context.Context<never>
   #request: Buffer | undefined
-  #fiber: Fiber.Fiber<Buffer, unknown> | undefined
+  #fiber: Fiber.Fiber<Buffer, DomainError> | undefined
   /** The terminal status is decided; nothing may be sent any more. */
   #ended = false
   startedAt = 0
@@ -157,7 +158,7 @@ export class UnaryCall implements Listener {
     return deadline !== Infinity && Number(deadline) <= this.#calls.clock.currentTimeMillisUnsafe()
   }
 
-  #onExit(exit: Exit.Exit<Buffer, unknown>): void {
+  #onExit(exit: Exit.Exit<Buffer, DomainError>): void {
     this.#fiber = undefined
     if (this.#ended) {
       // Nobody waits for it, but a bug that shows only in a cancelled handler is a bug.
@@ -191,7 +192,7 @@ export class UnaryCall implements Listener {
     this.#log(level, "grpc call failed", { code, duration: this.#seconds(), ...error }, cause)
   }
 
-  #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<unknown>): void {
+  #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<DomainError>): void {
     const context = this.#context
     if (LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
     const annotations = { ...Context.get(context, References.CurrentLogAnnotations), ...fields }
@@ -202,7 +203,7 @@ export class UnaryCall implements Listener {
   }
 }
 
-const ok: grpc.StatusObject = { code: grpc.status.OK, details: "OK", metadata: new grpc.Metadata() }
+const ok = { code: grpc.status.OK, details: "OK", metadata: null }
 
 /**
  * A call of another kind, such as a Watch of health: passed on to its own implementation, with the limit on metadata

@@ -4,7 +4,7 @@ import type * as LogLevel from "effect/LogLevel"
 import type * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { ErrorClass } from "../Api.ts"
+import type { DomainError, ErrorClass } from "../Api.ts"
 import { type Code, codes } from "../GrpcError.ts"
 import type { Service } from "../GrpcServer.ts"
 import * as Details from "./details.ts"
@@ -17,7 +17,7 @@ export interface Failure {
   readonly level: LogLevel.Severity
   readonly fields?: Readonly<Record<string, string>>
   /** Logged, and sent to nobody. */
-  readonly cause?: Cause.Cause<unknown>
+  readonly cause?: Cause.Cause<DomainError>
 }
 
 /** A failure that the server itself finds. Its text is ours: it holds nothing of the request or of the inside. */
@@ -29,9 +29,9 @@ export interface Route {
   readonly path: string
   readonly decode: (bytes: Buffer) => unknown
   /** The whole handler: request in, encoded response out. What it throws is a defect of its fiber. */
-  readonly run: (request: unknown) => Effect.Effect<Buffer, unknown>
+  readonly run: (request: unknown) => Effect.Effect<Buffer, DomainError>
   /** How a handler's cause leaves: a declared error as itself, anything else as INTERNAL with an id and no text. */
-  readonly failure: (cause: Cause.Cause<unknown>) => Failure
+  readonly failure: (cause: Cause.Cause<DomainError>) => Failure
 }
 
 // What clients take as metadata by default, so that a long text or a large error does not cost them the status.
@@ -49,7 +49,7 @@ const factsOf = (fields: object): Record<string, string> =>
       .map(([key, value]) => [key, String(value)])
   )
 
-type Encode = (error: unknown) => Result.Result<Failure, unknown>
+type Encode = (error: DomainError) => Result.Result<Failure, unknown>
 
 /** Encodes the errors of a declared class. Another's error of the same tag does not fit the schema, so it fails. */
 const encoder = (domain: string, errorClass: ErrorClass): Encode => {
@@ -58,22 +58,25 @@ const encoder = (domain: string, errorClass: ErrorClass): Encode => {
     Schema.toCodecJson(errorClass) as unknown as Schema.ConstraintEncoder<object>
   )
   return (error) =>
-    Result.map(fieldsOf(error), (fields) => {
-      // Half a surrogate pair has no place on the wire.
-      const message = (error as Error).message.slice(0, maxMessageLength).toWellFormed()
-      const details = Details.encode(codes.indexOf(status), message, {
-        info: { reason: reasonOf(tag), domain, metadata: factsOf(fields) },
-        error: { tag, json: JSON.stringify(fields) }
+    Result.flatMap(fieldsOf(error), (fields) =>
+      // The message is the service's code.
+      Result.try((): Failure => {
+        // Half a surrogate pair has no place on the wire.
+        const message = error.message.slice(0, maxMessageLength).toWellFormed()
+        const details = Details.encode(codes.indexOf(status), message, {
+          info: { reason: reasonOf(tag), domain, metadata: factsOf(fields) },
+          error: { tag, json: JSON.stringify(fields) }
+        })
+        const failure: Failure = { code: status, message, level: "Info", fields: { error: tag } }
+        return details.length > maxDetailsSize ? { ...failure, level: "Warn" } : { ...failure, details }
       })
-      const failure: Failure = { code: status, message, level: "Info", fields: { error: tag } }
-      return details.length > maxDetailsSize ? { ...failure, level: "Warn" } : { ...failure, details }
-    })
+    )
 }
 
 const errorId = (random: Random.Random): string =>
   [random.nextIntUnsafe(), random.nextIntUnsafe()].map((n) => (n >>> 0).toString(16).padStart(8, "0")).join("")
 
-const internal = (domain: string, random: Random.Random, cause: Cause.Cause<unknown>): Failure => {
+const internal = (domain: string, random: Random.Random, cause: Cause.Cause<DomainError>): Failure => {
   const id = errorId(random)
   const message = `internal error ${id}`
   const info = { reason: "INTERNAL", domain, metadata: { [Details.errorIdKey]: id } }
@@ -81,19 +84,13 @@ const internal = (domain: string, random: Random.Random, cause: Cause.Cause<unkn
   return { code: "INTERNAL", message, details, level: "Error", fields: { error_id: id }, cause }
 }
 
-const tagOf = (error: unknown): unknown =>
-  typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
-
 /** The routes of a service. Error ids are drawn from `random`. */
 export const make = ({ api, handlers }: Service, random: Random.Random): ReadonlyArray<Route> =>
   Object.entries(api.definition).map(([name, method]) => {
-    const handler = handlers[name] as unknown as (request: unknown) => Effect.Effect<unknown, unknown>
+    const handler = handlers[name] as unknown as (request: unknown) => Effect.Effect<unknown, DomainError>
     const encode = method.responseSerialize as (response: unknown) => Buffer
     const encoders = new Map(
-      (api.rules[name]?.errors ?? []).map((errorClass) => [
-        errorClass.grpc.tag as unknown,
-        encoder(api.name, errorClass)
-      ])
+      (api.rules[name]?.errors ?? []).map((errorClass) => [errorClass.grpc.tag, encoder(api.name, errorClass)])
     )
     return {
       path: method.path,
@@ -106,7 +103,9 @@ export const make = ({ api, handlers }: Service, random: Random.Random): Readonl
       failure: (cause) => {
         const error = Cause.findError(cause)
         if (Result.isFailure(error) || Cause.hasDies(cause)) return internal(api.name, random, cause)
-        const encoded = encoders.get(tagOf(error.success))?.(error.success)
+        // Only the types say that it has a tag.
+        const { _tag = "" } = (error.success ?? {}) as Partial<DomainError>
+        const encoded = encoders.get(_tag)?.(error.success)
         return encoded !== undefined && Result.isSuccess(encoded) ? encoded.success : internal(api.name, random, cause)
       }
     }

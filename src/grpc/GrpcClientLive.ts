@@ -1,0 +1,181 @@
+import * as grpc from "@grpc/grpc-js"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as RcMap from "effect/RcMap"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import * as Config from "../config/Config.ts"
+import type { InvalidConfig } from "../config/ConfigError.ts"
+import type { AnyApi, CallOptions, Client, DomainError, ErrorClass, Method } from "./Api.ts"
+import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
+import { GrpcClient } from "./GrpcClient.ts"
+import { GrpcError, InsecureTransport, Internal, InvalidArgument, InvalidTarget, OutcomeUnknown } from "./GrpcError.ts"
+import * as Details from "./internal/details.ts"
+import { isLoopback } from "./internal/listener.ts"
+import { type Outcome, toReason } from "./internal/outcome.ts"
+import * as Traceparent from "./internal/traceparent.ts"
+
+const driverOptions = (settings: GrpcSettings): grpc.ClientOptions => ({
+  "grpc.max_receive_message_length": settings.maxMessageSize,
+  "grpc.max_send_message_length": settings.maxMessageSize,
+  "grpc.enable_channelz": 0,
+  // Without this a TXT record of the target's name could turn on retries of calls that are not idempotent.
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 2000
+})
+
+/** The host of a target such as `game:50051`, `dns:///game:50051` or `ipv4:127.0.0.1:50051`. */
+const hostOf = (target: string): string =>
+  target
+    .replace(/^(?:dns|ipv4|ipv6):(?:\/\/[^/]*\/)?/, "")
+    .replace(/:\d+$/, "")
+    .replace(/^\[(.*)\]$/, "$1")
+
+const isLocal = (target: string): boolean => target.startsWith("unix:") || isLoopback(hostOf(target))
+
+type Decode = (json: string) => Result.Result<DomainError, unknown>
+
+const decoderOf = (errorClass: ErrorClass): Decode =>
+  Schema.decodeUnknownResult(
+    Schema.fromJsonString(Schema.toCodecJson(errorClass)) as unknown as Schema.ConstraintDecoder<DomainError>
+  )
+
+/** A method with everything about it that does not change from call to call. */
+interface Remote {
+  readonly name: string
+  readonly method: Method
+  readonly idempotent: boolean
+  readonly decoders: ReadonlyMap<string, Decode>
+}
+
+const remoteOf = (api: AnyApi, key: string, method: Method): Remote => {
+  const { errors = [], idempotent = false } = api.rules[key] ?? {}
+  const decoders = new Map(errors.map((errorClass) => [errorClass.grpc.tag, decoderOf(errorClass)]))
+  return { name: method.path.slice(1), method, idempotent, decoders }
+}
+
+/** The declared error that a status carries, or else the reason why the call failed. */
+const toError = (remote: Remote, outcome: Outcome): DomainError => {
+  const { error } = Details.decode(outcome.statusDetails, outcome.code)
+  const decoded = error === undefined ? undefined : remote.decoders.get(error.tag)?.(error.json)
+  return decoded !== undefined && Result.isSuccess(decoded)
+    ? decoded.success
+    : new GrpcError({ reason: toReason(outcome) })
+}
+
+const metadataOf = (entries: Readonly<Record<string, string>>, span: Tracer.AnySpan | undefined): grpc.Metadata => {
+  const metadata = new grpc.Metadata()
+  if (span !== undefined) metadata.set(Traceparent.key, Traceparent.encode(span))
+  for (const key in entries) metadata.set(key, entries[key]!)
+  return metadata
+}
+
+const identity = (bytes: Buffer): Buffer => bytes
+
+/** One call. What cannot be sent is told apart from what was sent, so that only the latter's outcome is unknown. */
+const invoke = (
+  channel: grpc.Client,
+  remote: Remote,
+  request: unknown,
+  deadline: Duration.Duration,
+  entries: Readonly<Record<string, string>>
+): Effect.Effect<unknown, DomainError> =>
+  Effect.withFiber((fiber) => {
+    const { name, method, idempotent } = remote
+    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+    const prepared = Result.try(() => ({
+      bytes: method.requestSerialize(request as never),
+      metadata: metadataOf(entries, span)
+    }))
+    if (Result.isFailure(prepared)) {
+      const details = "the request or its metadata cannot be encoded"
+      return Effect.fail(new GrpcError({ reason: new InvalidArgument({ method: name, details }) }))
+    }
+    const { bytes, metadata } = prepared.success
+    const target = channel.getChannel().getTarget()
+    return Effect.callback<unknown, DomainError>((resume) => {
+      const failed = ({ code, details, metadata }: grpc.ServiceError) => {
+        const peer = call.getPeer()
+        const statusDetails = metadata.get(Details.detailsKey)
+        const hasMetadata = Object.keys(metadata.toJSON()).length > 0
+        const outcome = { method: name, idempotent, code, details, statusDetails, hasMetadata, peer, target }
+        resume(Effect.fail(toError(remote, outcome)))
+      }
+      const call = channel.makeUnaryRequest<Buffer, Buffer>(
+        method.path,
+        identity,
+        identity,
+        bytes,
+        metadata,
+        // The driver compares it with the system's clock, whatever Clock this fiber has.
+        { deadline: Date.now() + Duration.toMillis(deadline) },
+        (error, response) => {
+          if (error !== null) return failed(error)
+          const decoded = Result.try(() => method.responseDeserialize(response!))
+          if (Result.isSuccess(decoded)) return resume(Effect.succeed(decoded.success))
+          // It was answered, so it was applied; what it gave is lost.
+          const lost = { method: name, details: "the response does not decode" }
+          const reason = idempotent
+            ? new Internal({ ...lost, idempotent })
+            : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
+          resume(Effect.fail(new GrpcError({ reason })))
+        }
+      )
+      return Effect.sync(() => call.cancel())
+    })
+  })
+
+const openChannel = (target: string, settings: GrpcSettings): Effect.Effect<grpc.Client, GrpcError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => new grpc.Client(target, grpc.credentials.createInsecure(), driverOptions(settings)),
+      catch: () => new GrpcError({ reason: new InvalidTarget({ service: target, problem: "it is no address" }) })
+    }),
+    (channel) => Effect.sync(() => channel.close())
+  )
+
+/** Makes a client on the values of section `grpc`; its channels close with the scope, if not before. */
+export const makeLive = (settings: GrpcSettings): Effect.Effect<GrpcClient["Service"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const channels = yield* RcMap.make({ lookup: (target: string) => openChannel(target, settings) })
+    return {
+      make: Effect.fnUntraced(function* (api, { target = settings.target }) {
+        if (target === "") {
+          const reason = new InvalidTarget({ service: api.name, problem: "none is given" })
+          return yield* new GrpcError({ reason })
+        }
+        if (!settings.allowInsecure && !isLocal(target)) {
+          return yield* new GrpcError({ reason: new InsecureTransport({ address: target }) })
+        }
+        const channel = yield* RcMap.get(channels, target)
+        const call =
+          (remote: Remote) =>
+          (request: unknown, { deadline, metadata = {} }: CallOptions = {}) =>
+            invoke(
+              channel,
+              remote,
+              request,
+              deadline === undefined ? settings.deadline : Duration.fromInputUnsafe(deadline),
+              metadata
+            )
+        return Object.fromEntries(
+          Object.entries(api.definition).map(([key, method]) => [key, call(remoteOf(api, key, method))])
+        ) as unknown as Client<AnyApi>
+      })
+    }
+  })
+
+/** A client with explicit options: the values of section `grpc`. */
+export const layerLive = (settings: GrpcSettings): Layer.Layer<GrpcClient> =>
+  Layer.effect(GrpcClient, makeLive(settings))
+
+/** A client of @grpc/grpc-js, on section `grpc`. */
+export const GrpcClientLive: Layer.Layer<GrpcClient, InvalidConfig> = Layer.effect(
+  GrpcClient,
+  Effect.flatMap(Config.get(GrpcConfig), makeLive)
+)

@@ -1,0 +1,94 @@
+// Our server against bare grpc-js: 64 calls at once on one connection, messages of about 100 bytes.
+import * as grpc from "@grpc/grpc-js"
+import { loadSync } from "@grpc/proto-loader"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { Config } from "xdooria/config"
+import { Grpc, GrpcServer } from "xdooria/grpc"
+import { layerServerLive } from "xdooria/grpc/live"
+import { GameServiceService } from "../../src/gen/game.ts"
+import * as Bench from "../bench/Bench.ts"
+
+const playerId = "p".repeat(90)
+
+const bare = Effect.map(
+  Effect.acquireRelease(
+    Effect.callback<readonly [grpc.Server, string]>((resume) => {
+      const { game } = grpc.loadPackageDefinition(
+        loadSync("proto/game.proto", { keepCase: true, includeDirs: ["proto"] })
+      )
+      const { service } = (game as grpc.GrpcObject)["GameService"] as grpc.ServiceClientConstructor
+      const server = new grpc.Server()
+      server.addService(service, {
+        getPlayer: (
+          call: grpc.ServerUnaryCall<{ readonly player_id: string }, unknown>,
+          reply: grpc.sendUnaryData<unknown>
+        ) => reply(null, { player: { id: call.request.player_id, name: "Ann", level: 7, exp: 300 } })
+      })
+      server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, port) =>
+        resume(Effect.succeed([server, `127.0.0.1:${port}`]))
+      )
+    }),
+    ([server]) => Effect.sync(() => server.forceShutdown())
+  ),
+  ([, address]) => address
+)
+
+const GameApi = Grpc.api(GameServiceService, { getPlayer: { idempotent: true } })
+
+const GameHandlers = Grpc.handlers(
+  GameApi,
+  Effect.succeed({
+    getPlayer: Effect.fnUntraced(function* ({ playerId }) {
+      return yield* Effect.succeed({ player: { id: playerId, name: "Ann", level: 7, exp: 300n } })
+    }),
+    healthCheck: () => Effect.die("not called"),
+    createPlayer: () => Effect.die("not called"),
+    gainExp: () => Effect.die("not called")
+  })
+)
+
+/** Builds the line as a real logger does, and drops it. */
+const nullSink = Logger.layer([Logger.map(Logger.formatJson, () => {})])
+
+const ours = Effect.gen(function* () {
+  const settings = yield* Config.get(Grpc.GrpcConfig)
+  const server = layerServerLive({ ...settings, host: "127.0.0.1", port: 0, env: "dev" })
+  const context = yield* Layer.build(
+    GrpcServer.serve(GameHandlers).pipe(Layer.provideMerge(server), Layer.provide(nullSink))
+  )
+  return yield* Context.get(context, GrpcServer).address
+})
+
+/** The same client for both, so that the ratio is the server's. */
+const load = (address: string) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new grpc.Client(address, grpc.credentials.createInsecure())),
+      (client) => Effect.sync(() => client.close())
+    ),
+    (client) => {
+      const { path, requestSerialize, responseDeserialize } = GameServiceService.getPlayer
+      return Bench.promises(
+        64,
+        () =>
+          new Promise((resolve, reject) =>
+            client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { playerId }, (error, value) =>
+              error === null ? resolve(value) : reject(error)
+            )
+          )
+      )
+    }
+  )
+
+export default [
+  Bench.servers({
+    name: "unary, 64 calls at once, 100 bytes: our server with recovery, limits and access log",
+    baseline: "grpc-js",
+    candidates: { "grpc-js": bare, xdooria: ours },
+    load,
+    targets: { xdooria: { throughput: 0.9 } }
+  })
+]
