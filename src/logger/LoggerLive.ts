@@ -5,8 +5,6 @@ import type * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
-import { write as writeCallback } from "node:fs"
-import { isatty } from "node:tty"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import { makeEncoder } from "./internal/line.ts"
@@ -39,9 +37,6 @@ const minimumLevels: Readonly<Record<Level, LogLevel.LogLevel>> = {
   error: "Error"
 }
 
-const stdout = 1
-const stderr = 2
-
 /**
  * Makes the logger. It writes in the background: a process that is killed loses the lines of the last 100 ms and the
  * write under way; one that ends loses none, for the scope writes them, in 2 seconds at most.
@@ -60,8 +55,8 @@ export const makeLive = (
       const { sink } = options
       return EffectLogger.make((line) => sink.write(encode(line)))
     }
-    const isTerminal = options.format === "console" && isatty(stdout)
-    const out = yield* sinkOn("stdout", target.descriptor(stdout))
+    const isTerminal = options.format === "console" && process.stdout.isTTY
+    const out = yield* sinkOn("stdout", target.stream(process.stdout))
     const encodeOut = isTerminal ? makeEncoder(options.service, options.format, true) : encode
     if (options.outputPath === "") return EffectLogger.make((line) => out.write(encodeOut(line)))
     const file = yield* sinkOn("file", yield* target.file(options.outputPath))
@@ -72,17 +67,17 @@ export const makeLive = (
     })
   })
 
-const sinkOn = (name: string, target: Target): Effect.Effect<LogSink, never, Scope.Scope> =>
+const sinkOn = (name: string, to: Target): Effect.Effect<LogSink, never, Scope.Scope> =>
   Effect.flatMap(Effect.context<never>(), (context) => {
     const dropped = Metric.withAttributes(droppedLines, { sink: name })
-    return makeSink(target, (lines, code, first) => {
+    const stderr = target.stream(process.stderr)
+    return makeSink(to, (lines, code, first) => {
       dropped.updateUnsafe(lines, context)
-      if (first) tell(`xdooria: log lines are lost, ${name} fails (${code})\n`)
+      if (first) void stderr.write(nothing, Buffer.from(`xdooria: log lines are lost, ${name} fails (${code})\n`))
     })
   })
 
-// Not process.stderr: a reader that is gone would end the process.
-const tell = (text: string): void => writeCallback(stderr, text, () => undefined)
+const nothing = Buffer.alloc(0)
 
 /** Writes every log line of the effects below it, as {@link makeLive} does, from the given level on. */
 export const layerLive = (options: LoggerOptions): Layer.Layer<never, LoggerError> =>

@@ -19,6 +19,17 @@ interface Content {
 
 type Fields = Readonly<Record<string, unknown>>
 
+const unreadable = "[unreadable]"
+
+/** Reads what is the code of others: a getter, a proxy, an error's message. A log line must survive it. */
+const attempt = <A>(read: () => A, otherwise: A): A => {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
+
 /** Turns what was logged into a line with its line break. Never throws. */
 export type Encoder = (options: Logger.Options<unknown>) => string
 
@@ -52,7 +63,7 @@ const makeContentOf = (): ((options: Logger.Options<unknown>) => Content) => {
       traceId: span?.traceId,
       spanId: span?.spanId,
       error: failure === undefined ? undefined : errorText(failure),
-      stacktrace: failure === undefined ? undefined : stacktraceOf(failure)
+      stacktrace: failure === undefined ? undefined : attempt(() => Cause.pretty(failure), unreadable)
     }
   }
 }
@@ -91,11 +102,15 @@ const callerOf = (frame: References.StackFrame | undefined): string | undefined 
   return match === null ? undefined : `${match[1]}:${match[2]}`
 }
 
-const isFields = (value: unknown): value is Fields => {
-  if (typeof value !== "object" || value === null) return false
+const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && attempt(() => isPlain(value), false)
+
+const isError = (value: unknown): value is Error => attempt(() => value instanceof Error, false)
 
 /** What is no object of fields, as text; the error that has members of its own is not repeated. */
 const messageOf = (args: ReadonlyArray<unknown>, hasFailure: boolean): string => {
@@ -104,7 +119,7 @@ const messageOf = (args: ReadonlyArray<unknown>, hasFailure: boolean): string =>
   const words: Array<string> = []
   for (const arg of args) {
     if (isFields(arg)) continue
-    if (skipError && arg instanceof Error) {
+    if (skipError && isError(arg)) {
       skipError = false
       continue
     }
@@ -123,46 +138,21 @@ const fieldsOf = (
   const fields: Record<string, unknown> = Object.assign(Object.create(null), annotations)
   for (const arg of args) {
     if (!isFields(arg)) continue
-    for (const key of Object.keys(arg)) fields[key] = readField(arg, key)
+    for (const key of attempt(() => Object.keys(arg), [])) fields[key] = attempt(() => arg[key], unreadable)
   }
   for (const [label, start] of spans) fields[label] = (now - start) / 1000
   return fields
 }
 
-const readField = (fields: Fields, key: string): unknown => {
-  // A getter is the code of others, and a log line must survive it.
-  try {
-    return fields[key]
-  } catch {
-    return "[unreadable]"
-  }
-}
-
 const errorIn = (args: ReadonlyArray<unknown>): Cause.Cause<unknown> | undefined => {
-  const error = args.find((arg) => arg instanceof Error)
+  const error = args.find(isError)
   return error === undefined ? undefined : Cause.die(error)
 }
 
-const unreadable = "[unreadable]"
-
 const errorText = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
-  // As in readField: an error may be anything.
-  try {
-    if (!(error instanceof Error)) return typeof error === "string" ? error : encodeValue(error, new Room())
-    return error.message === "" ? String(error.name) : `${error.name}: ${error.message}`
-  } catch {
-    return unreadable
-  }
-}
-
-const stacktraceOf = (cause: Cause.Cause<unknown>): string => {
-  // As in readField.
-  try {
-    return Cause.pretty(cause)
-  } catch {
-    return unreadable
-  }
+  if (!isError(error)) return typeof error === "string" ? error : encodeValue(error, new Room())
+  return attempt(() => (error.message === "" ? String(error.name) : `${error.name}: ${error.message}`), unreadable)
 }
 
 /** Whether a line has a member of its own by this name. */
@@ -201,7 +191,7 @@ const makeJson = (service: string) => {
     if (content.caller !== undefined) line += `,"caller":${quote(content.caller)}`
     line += `,"msg":${encodeText(content.message, room)}${serviceMember}`
     for (const key of Object.keys(content.fields)) {
-      const value = readField(content.fields, key)
+      const value = content.fields[key]
       if (value === undefined) continue
       line += `,${encodeText(freeName(key, content), room)}:${encodeValue(value, room)}`
     }
@@ -243,7 +233,7 @@ const makeConsole = (service: string, color: boolean) => {
     line += member("service", quote(service))
     if (content.caller !== undefined) line += member("caller", quote(content.caller))
     for (const key of Object.keys(content.fields)) {
-      const value = readField(content.fields, key)
+      const value = content.fields[key]
       if (value === undefined) continue
       line += member(bare(encodeText(freeName(key, content), room)), encodeValue(value, room))
     }

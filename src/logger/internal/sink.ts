@@ -33,16 +33,16 @@ const nothing = Buffer.alloc(0)
 
 const newline = 10
 
+/** Told of lines that are lost: how many, why, and whether they are the first since writing last worked. */
+export type OnLost = (lines: number, code: string, first: boolean) => void
+
 /**
  * A sink that writes in the background, lines together after 100 ms or 64 KB, and all of them when its scope closes.
  *
- * A failed write loses its lines, told to `onLost` with the system's code, `first` once for every time that writing
- * stops to work. The rest of a line that a failure cut is kept and goes first, so that no reader meets half a line.
+ * A failed write loses its lines. The rest of a line that a failure cut is kept and goes first, so that no reader meets
+ * half a line.
  */
-export const makeSink = (
-  target: Target,
-  onLost: (lines: number, code: string, first: boolean) => void
-): Effect.Effect<LogSink, never, Scope.Scope> =>
+export const makeSink = (target: Target, onLost: OnLost): Effect.Effect<LogSink, never, Scope.Scope> =>
   Effect.gen(function* () {
     const sink = new Writer(target, onLost)
     yield* Effect.addFinalizer(() =>
@@ -67,14 +67,16 @@ export const makeSink = (
 class Writer implements LogSink {
   readonly isWaiting = Latch.makeUnsafe(false)
   readonly #target: Target
-  readonly #onLost: (lines: number, code: string, first: boolean) => void
+  readonly #onLost: OnLost
   #text = ""
   #lines = 0
   #rest: Buffer = nothing
   #running: Promise<void> | undefined
+  #lost = 0
+  #code = ""
   #isFailing = false
 
-  constructor(target: Target, onLost: (lines: number, code: string, first: boolean) => void) {
+  constructor(target: Target, onLost: OnLost) {
     this.#target = target
     this.#onLost = onLost
   }
@@ -84,11 +86,12 @@ class Writer implements LogSink {
     this.#text += line
     this.#lines++
     if (this.#text.length >= fullAt) this.flush()
-    else this.isWaiting.openUnsafe()
+    this.isWaiting.openUnsafe()
   }
 
   /** Starts to write what waits, unless a write is under way. */
   flush(): void {
+    this.#report()
     if (this.#running === undefined && this.#hasMore) this.#running = this.#run()
   }
 
@@ -120,18 +123,25 @@ class Writer implements LogSink {
 
   #settle(rest: Buffer, lines: Buffer, count: number, { written, code }: Outcome): void {
     if (code === undefined) {
+      this.#report()
       this.#isFailing = false
       return
     }
-    // The reader of a pipe is behind: nothing is wrong, and the timer tries again.
-    const end = code === "EAGAIN" ? rest.length + lines.length : endOfLine(rest, lines, written)
+    const end = endOfLine(rest, lines, written)
     this.#rest = Buffer.concat([rest, lines]).subarray(written, end)
-    const lost = count - newlines(lines.subarray(0, Math.max(0, end - rest.length)))
-    if (lost > 0) this.#lose(lost, code)
+    this.#lose(count - newlines(lines.subarray(0, Math.max(0, end - rest.length))), code)
+    this.#report()
   }
 
   #lose(lines: number, code: string): void {
-    this.#onLost(lines, code, !this.#isFailing)
+    this.#lost += lines
+    this.#code = code
+  }
+
+  #report(): void {
+    if (this.#lost === 0) return
+    this.#onLost(this.#lost, this.#code, !this.#isFailing)
+    this.#lost = 0
     this.#isFailing = true
   }
 }

@@ -1,39 +1,30 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { write as writeCallback } from "node:fs"
 import { constants, type FileHandle, mkdir, open, stat } from "node:fs/promises"
 import { dirname } from "node:path"
-import { promisify } from "node:util"
 import { LoggerError, Unwritable } from "../LoggerError.ts"
 import type { Outcome, Target } from "./sink.ts"
 
 // The edge of node:fs: promises, and failures told apart by their code.
 
-const writeDescriptor = promisify(writeCallback)
-
 const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? "an unknown failure"
 
-/** Writes all bytes, in as many steps as the system wants. */
-const writeAll = async (
-  bytes: Buffer,
-  step: (bytes: Buffer) => Promise<{ readonly bytesWritten: number }>
-): Promise<Outcome> => {
-  let written = 0
-  try {
-    while (written < bytes.length) written += (await step(bytes.subarray(written))).bytesWritten
-    return { written }
-  } catch (cause) {
-    return { written, code: codeOf(cause) }
-  }
-}
+const ignore = (): void => undefined
 
 /**
- * A descriptor of the process, such as 1 for stdout. Not `process.stdout`, which blocks the process while the reader of
- * a pipe sleeps, and ends it when the reader is gone.
+ * A standard stream. Without a listener its error, such as EPIPE when the reader is gone, would end the process; the
+ * one listener stays, for an error may come late. Not a write to the descriptor: while the reader sleeps it would hold a
+ * thread, and the process could not end.
  */
-export const descriptor = (fd: number): Target => ({
-  write: (rest, lines) => writeAll(Buffer.concat([rest, lines]), (bytes) => writeDescriptor(fd, bytes))
-})
+export const stream = (out: NodeJS.WriteStream): Target => {
+  if (!out.listeners("error").includes(ignore)) out.on("error", ignore)
+  return {
+    write: (_, lines) =>
+      new Promise((resolve) => {
+        out.write(lines, (error) => resolve(error ? { written: 0, code: codeOf(error) } : { written: lines.length }))
+      })
+  }
+}
 
 // A pipe without a reader would make open wait.
 const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK
@@ -79,8 +70,15 @@ class LogFile implements Target {
     if (typeof isNew === "string") return { written: 0, code: isNew }
     const start = isNew ? rest.length : 0
     const bytes = Buffer.concat([rest, lines]).subarray(start)
-    const outcome = await writeAll(bytes, (bytes) => this.#handle.write(bytes))
-    return { ...outcome, written: outcome.written + start }
+    let written = start
+    try {
+      while (written < start + bytes.length) {
+        written += (await this.#handle.write(bytes.subarray(written - start))).bytesWritten
+      }
+      return { written }
+    } catch (cause) {
+      return { written, code: codeOf(cause) }
+    }
   }
 
   /** Makes sure that the handle is what the path names; tells whether it is another file now, or why there is none. */
