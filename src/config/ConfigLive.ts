@@ -58,13 +58,16 @@ export const checkFile = (
   Effect.gen(function* () {
     const document = yield* readDocument(file)
     const env = options.env ?? envOf(document) ?? "dev"
-    const environment = options.environment ?? process.env
+    const environment = options.environment ?? processEnvironment()
     const decoded = yield* decodeDocument(document, { ...options, environment, env, envSource: "the program" })
     return makeCurrent(basename(file, ".yaml"), env, decoded)
   })
 
+/** The one place where the variables of the process are read. */
+const processEnvironment = (): Readonly<Record<string, string | undefined>> => process.env
+
 const load = Effect.fnUntraced(function* (service: string, options: ConfigOptions) {
-  const environment = options.environment ?? process.env
+  const environment = options.environment ?? processEnvironment()
   const { env, envSource } = yield* chooseEnv(options.env, environment["XDOORIA_ENV"])
   const document = yield* readDocument(options.file ?? join(options.directory ?? "config", env, `${service}.yaml`))
   const decoded = yield* decodeDocument(document, { ...options, environment, env, envSource })

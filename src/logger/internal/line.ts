@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type { Format } from "../Logger.ts"
-import { encodeText, encodeValue, quote, Room } from "./value.ts"
+import { attempt, encodeText, encodeValue, quote, Room, unreadable } from "./value.ts"
 
 /** What a line says, before it has a form. Texts are raw, `fields` are as they were logged. */
 interface Content {
@@ -18,17 +18,6 @@ interface Content {
 }
 
 type Fields = Readonly<Record<string, unknown>>
-
-const unreadable = "[unreadable]"
-
-/** Reads what is the code of others: a getter, a proxy, an error's message. A log line must survive it. */
-const attempt = <A>(read: () => A, otherwise: A): A => {
-  try {
-    return read()
-  } catch {
-    return otherwise
-  }
-}
 
 /** Turns what was logged into a line with its line break. Never throws. */
 export type Encoder = (options: Logger.Options<unknown>) => string

@@ -45,14 +45,7 @@ export type OnLost = (lines: number, code: string, first: boolean) => void
 export const makeSink = (target: Target, onLost: OnLost): Effect.Effect<LogSink, never, Scope.Scope> =>
   Effect.gen(function* () {
     const sink = new Writer(target, onLost)
-    yield* Effect.addFinalizer(() =>
-      Effect.ignore(
-        Effect.timeout(
-          Effect.promise(() => sink.drain()),
-          closeTimeout
-        )
-      )
-    )
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(sink.drain, closeTimeout)))
     yield* Effect.forkScoped(
       Effect.forever(
         Effect.andThen(
@@ -71,7 +64,8 @@ class Writer implements LogSink {
   #text = ""
   #lines = 0
   #rest: Buffer = nothing
-  #running: Promise<void> | undefined
+  #isWriting = false
+  #onIdle: (() => void) | undefined
   #lost = 0
   #code = ""
   #isFailing = false
@@ -92,33 +86,42 @@ class Writer implements LogSink {
   /** Starts to write what waits, unless a write is under way. */
   flush(): void {
     this.#report()
-    if (this.#running === undefined && this.#hasMore) this.#running = this.#run()
+    if (!this.#isWriting && this.#hasMore) this.#start()
   }
 
-  /** Writes what waits, once; what fails now is lost. */
-  async drain(): Promise<void> {
-    await this.#running
+  /** Writes what waits, once: what fails now is lost. */
+  readonly drain: Effect.Effect<void> = Effect.callback((resume) => {
+    this.#onIdle = () => resume(Effect.void)
     this.flush()
-    await this.#running
-  }
+    if (!this.#isWriting) this.#onIdle()
+  })
 
   get #hasMore(): boolean {
     return this.#text !== "" || this.#rest.length > 0
   }
 
-  // The edge of the driver: a chain of writes that goes on while lines come faster than the timer.
-  async #run(): Promise<void> {
-    do {
-      const rest = this.#rest
-      const lines = Buffer.from(this.#text)
-      const count = this.#lines
-      this.#rest = nothing
-      this.#text = ""
-      this.#lines = 0
-      this.#settle(rest, lines, count, await this.#target.write(rest, lines))
-    } while (this.#text.length >= fullAt)
-    this.#running = undefined
+  #start(): void {
+    const rest = this.#rest
+    const lines = Buffer.from(this.#text)
+    const count = this.#lines
+    this.#rest = nothing
+    this.#text = ""
+    this.#lines = 0
+    this.#isWriting = true
+    void this.#target.write(rest, lines).then((outcome) => this.#end(rest, lines, count, outcome))
+  }
+
+  #end(rest: Buffer, lines: Buffer, count: number, outcome: Outcome): void {
+    this.#settle(rest, lines, count, outcome)
+    this.#isWriting = false
+    this.#next()
+  }
+
+  /** Goes on while lines come faster than the timer, and to the last one when the scope closes. */
+  #next(): void {
+    if (this.#text.length >= (this.#onIdle === undefined ? fullAt : 1)) return this.#start()
     if (!this.#hasMore) this.isWaiting.closeUnsafe()
+    this.#onIdle?.()
   }
 
   #settle(rest: Buffer, lines: Buffer, count: number, { written, code }: Outcome): void {

@@ -65,15 +65,22 @@ export const encodeValue = (value: unknown, room: Room, path: ReadonlyArray<obje
   }
 }
 
+/** Reads what is the code of others: a getter, a proxy, a toJSON, an error's message. A log line must survive it. */
+export const attempt = <A>(read: () => A, otherwise: A): A => {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
+
+/** What stands for a value that throws when it is read. */
+export const unreadable = "[unreadable]"
+
 const encodeObject = (value: object, room: Room, path: ReadonlyArray<object>): string => {
   if (path.includes(value)) return take(room, `"[circular]"`)
   if (room.left <= 0 || path.length >= maxDepth) return take(room, `"[cut]"`)
-  // Getters, proxies and toJSON are the code of others, and a log line must survive it.
-  try {
-    return encodeReadable(value, room, [...path, value])
-  } catch {
-    return take(room, `"[unreadable]"`)
-  }
+  return attempt(() => encodeReadable(value, room, [...path, value]), undefined) ?? encodeText(unreadable, room)
 }
 
 const encodeReadable = (value: object, room: Room, path: ReadonlyArray<object>): string => {
@@ -111,18 +118,10 @@ const encodeMembers = (value: object, room: Room, path: ReadonlyArray<object>): 
   for (const key of Object.keys(value)) {
     if (json.length > 1) json += ","
     if (room.left <= 0) return `${json}"...":"[cut]"}`
-    json += `${encodeText(key, room)}:${encodeMember(value, key, room, path)}`
+    const member = attempt(() => (value as Readonly<Record<string, unknown>>)[key], unreadable)
+    json += `${encodeText(key, room)}:${encodeValue(member, room, path)}`
   }
   return `${json}}`
-}
-
-const encodeMember = (value: object, key: string, room: Room, path: ReadonlyArray<object>): string => {
-  // As in encodeObject: one getter that throws must not hide its neighbours.
-  try {
-    return encodeValue((value as Readonly<Record<string, unknown>>)[key], room, path)
-  } catch {
-    return take(room, `"[unreadable]"`)
-  }
 }
 
 const encodeError = (error: Error, room: Room, path: ReadonlyArray<object>): string => {
