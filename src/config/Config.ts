@@ -87,10 +87,8 @@ const isAddress = (address: string): boolean => {
 }
 
 /** A length of time, given as a number of seconds, 0 or more; fractions are allowed. The plan's unit. */
-export const Seconds = Schema.Number.check(
-  Schema.makeFilter((seconds) => Number.isFinite(seconds) && seconds >= 0, {
-    expected: "a number of seconds, 0 or more"
-  })
+export const Seconds = Schema.Finite.check(
+  Schema.makeFilter((seconds) => seconds >= 0, { expected: "a number of seconds, 0 or more" })
 ).pipe(
   Schema.decodeTo(Schema.Duration, {
     decode: SchemaGetter.transform((seconds: number) => Duration.seconds(seconds)),
@@ -147,7 +145,7 @@ export interface CurrentConfig {
 }
 
 const defaultsOf = <A>(section: ConfigSection<A>): Effect.Effect<A, InvalidConfig> =>
-  Schema.decodeUnknownEffect(section.schema)({}).pipe(
+  Schema.decodeEffect(section.schema)({}).pipe(
     Effect.mapError(
       (error) =>
         new InvalidConfig({

@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { ConfigTest } from "xdooria/config"
 import { LoggerLive } from "xdooria/logger/live"
@@ -17,4 +18,4 @@ const program = Effect.gen(function* () {
 // A service has ConfigLive("game") here.
 const settings = ConfigTest({ server: { name: "game" }, log: { level: "info", format: "json" } })
 
-await Effect.runPromise(program.pipe(Effect.provide(LoggerLive), Effect.provide(settings)))
+await Effect.runPromise(Effect.provide(program, LoggerLive.pipe(Layer.provide(settings))))

@@ -111,7 +111,7 @@ describe("LoggerLive", () => {
         log: { output_path: path },
         kafka: { lookupd_addr: "localhost:4161" }
       }
-      yield* Effect.logInfo("hello").pipe(Effect.provide(LoggerLive), Effect.provide(ConfigTest(values)))
+      yield* Effect.logInfo("hello").pipe(Effect.provide(LoggerLive.pipe(Layer.provide(ConfigTest(values)))))
       const [warning, hello] = linesOf(path).map((line) => JSON.parse(line) as Logger.LogLine)
       assert.deepInclude(warning, { level: "warn", msg: "configuration", path: "kafka.lookupd_addr" })
       assert.deepInclude(hello, { level: "info", msg: "hello", service: "game" })
@@ -123,8 +123,7 @@ describe("LoggerLive", () => {
     Effect.gen(function* () {
       const stdout = yield* captured("stdout")
       yield* Effect.andThen(Effect.logInfo("quiet"), Effect.logWarning("loud")).pipe(
-        Effect.provide(LoggerLive),
-        Effect.provide(ConfigTest({ log: { level: "warn", format: "console" } }))
+        Effect.provide(LoggerLive.pipe(Layer.provide(ConfigTest({ log: { level: "warn", format: "console" } }))))
       )
       assert.match(stdout.texts.join(""), /^\S+ WARN {2}loud service=xdooria\n$/)
     })

@@ -199,7 +199,7 @@ const decodeSection = (
   report: Report
 ): { readonly value: unknown; readonly encoded: unknown } | undefined => {
   const input = Object.fromEntries([...found].map(([field, { value }]) => [field, value]))
-  const decoded = Schema.decodeUnknownResult(section.schema)(input, { errors: "all", onExcessProperty: "error" })
+  const decoded = Schema.decodeResult(section.schema)(input, { errors: "all", onExcessProperty: "error" })
   if (Result.isFailure(decoded)) {
     const told = new Set<string>()
     for (const path of pathsOf(decoded.failure.issue, [])) {

@@ -52,7 +52,7 @@ export const leavesOf = <A>(section: ConfigSection<A>): ReadonlyArray<Leaf> =>
 
 const fallbackOf = (field: string, schema: Schema.Constraint): Option.Option<unknown> => {
   const alone = Schema.Struct({ [field]: schema }) as unknown as Schema.Codec<object, Record<string, unknown>>
-  return Schema.decodeUnknownOption(alone)({}).pipe(
+  return Schema.decodeOption(alone)({}).pipe(
     Option.flatMap(Schema.encodeOption(alone)),
     Option.flatMapNullishOr((encoded) => encoded[field])
   )
