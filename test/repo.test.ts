@@ -27,6 +27,7 @@ const src = sources("src/**/*.ts")
 const ours = src.filter(({ path }) => !path.startsWith("src/gen/"))
 const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly dependencies: Readonly<Record<string, string>>
 }
 
 const capital = (room: string): string => room[0]!.toUpperCase() + room.slice(1)
@@ -198,6 +199,36 @@ describe("package.json", () => {
       if (typeof conditions === "object")
         assert.deepStrictEqual(Object.keys(conditions), ["xdooria-source", "types", "default"])
     }
+  })
+})
+
+/** Dependencies that no source imports, and why they are there. */
+const notImported: Readonly<Record<string, string>> = {
+  kysely: "loaded by query.ts when it is first used, by require",
+  redis: "a required peer of @effect/platform-node"
+}
+
+describe("the dependencies", () => {
+  const packageOf = (name: string): string => name.split("/", name.startsWith("@") ? 2 : 1).join("/")
+
+  it("are what the sources import, no more and no less", () => {
+    const imported = new Set(
+      src.flatMap(({ imports }) =>
+        imports
+          .filter(({ file, from, typeOnly }) => file === undefined && !typeOnly && !from.startsWith("node:"))
+          .map(({ from }) => packageOf(from))
+      )
+    )
+    const named = Object.keys(manifest.dependencies)
+    none([
+      ...[...imported].filter((name) => !named.includes(name)).map((name) => `${name} is imported and no dependency`),
+      ...except(
+        named
+          .filter((name) => !imported.has(name))
+          .map((key) => ({ key, text: `${key} is a dependency and not imported` })),
+        notImported
+      )
+    ])
   })
 })
 
