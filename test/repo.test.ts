@@ -208,9 +208,9 @@ const notImported: Readonly<Record<string, string>> = {
   redis: "a required peer of @effect/platform-node"
 }
 
-describe("the dependencies", () => {
-  const packageOf = (name: string): string => name.split("/", name.startsWith("@") ? 2 : 1).join("/")
+const packageOf = (name: string): string => name.split("/", name.startsWith("@") ? 2 : 1).join("/")
 
+describe("the dependencies", () => {
   it("are what the sources import, no more and no less", () => {
     const imported = new Set(
       src.flatMap(({ imports }) =>
