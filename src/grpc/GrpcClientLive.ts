@@ -29,14 +29,13 @@ const driverOptions = (settings: GrpcSettings): grpc.ClientOptions => ({
   "grpc.max_reconnect_backoff_ms": 2000
 })
 
-/** The host of a target such as `game:50051`, `dns:///game:50051` or `ipv4:127.0.0.1:50051`. */
-const hostOf = (target: string): string =>
+/** Whether a target, such as `game:50051`, `dns:///game:50051` or `ipv4:127.0.0.1:1,127.0.0.1:2`, is this machine. */
+const isLocal = (target: string): boolean =>
+  target.startsWith("unix:") ||
   target
     .replace(/^(?:dns|ipv4|ipv6):(?:\/\/[^/]*\/)?/, "")
-    .replace(/:\d+$/, "")
-    .replace(/^\[(.*)\]$/, "$1")
-
-const isLocal = (target: string): boolean => target.startsWith("unix:") || isLoopback(hostOf(target))
+    .split(",")
+    .every((address) => isLoopback(address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1")))
 
 type Decode = (json: string) => Result.Result<DomainError, unknown>
 
@@ -121,7 +120,7 @@ const invoke = (
           // It was answered, so it was applied; what it gave is lost.
           const lost = { method: name, details: "the response does not decode" }
           const reason = idempotent
-            ? new Internal({ ...lost, idempotent })
+            ? new Internal({ ...lost, repeatable: true })
             : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
           resume(Effect.fail(new GrpcError({ reason })))
         }

@@ -132,7 +132,11 @@ const call = {
   details: Schema.String
 }
 
-const refused = { ...call, idempotent: Schema.Boolean }
+const refused = {
+  ...call,
+  /** The call was not sent, or its method is idempotent. */
+  repeatable: Schema.Boolean
+}
 
 /** The server could not be reached, or refused the call before it looked at it. */
 export class Unavailable extends Schema.TaggedError<Unavailable>("xdooria/grpc/Unavailable")("Unavailable", call) {
@@ -189,7 +193,7 @@ export class ResourceExhausted extends Schema.TaggedError<ResourceExhausted>("xd
     return true
   }
   get isSafeToRetry(): boolean {
-    return this.idempotent
+    return this.repeatable
   }
   override get message(): string {
     return `${this.method}: a limit was reached`
@@ -273,7 +277,7 @@ export class Internal extends Schema.TaggedError<Internal>("xdooria/grpc/Interna
     return false
   }
   get isSafeToRetry(): boolean {
-    return this.idempotent
+    return this.repeatable
   }
   override get message(): string {
     return `${this.method}: the server failed${this.errorId === undefined ? "" : ` (error id ${this.errorId})`}`
@@ -293,7 +297,7 @@ export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("xdoo
     return false
   }
   get isSafeToRetry(): boolean {
-    return this.idempotent
+    return this.repeatable
   }
   override get message(): string {
     return `${this.method}: undeclared ${this.code}${this.tag === undefined ? "" : ` ${this.tag}`}`

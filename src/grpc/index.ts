@@ -1,4 +1,4 @@
 export * as Grpc from "./Grpc.ts"
 export { GrpcClient } from "./GrpcClient.ts"
 export * from "./GrpcError.ts"
-export { GrpcServer } from "./GrpcServer.ts"
+export { GrpcServer, type ServeOptions } from "./GrpcServer.ts"

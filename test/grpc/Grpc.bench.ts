@@ -4,10 +4,10 @@ import { loadSync } from "@grpc/proto-loader"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import { Config } from "xdooria/config"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { layerServerLive } from "xdooria/grpc/live"
+import { layerLive } from "xdooria/logger/live"
 import { GameServiceService } from "../../src/gen/game.ts"
 import * as Bench from "../bench/Bench.ts"
 
@@ -16,9 +16,7 @@ const playerId = "p".repeat(90)
 const bare = Effect.map(
   Effect.acquireRelease(
     Effect.callback<readonly [grpc.Server, string]>((resume) => {
-      const { game } = grpc.loadPackageDefinition(
-        loadSync("proto/game.proto", { keepCase: true, includeDirs: ["proto"] })
-      )
+      const { game } = grpc.loadPackageDefinition(loadSync("game.proto", { keepCase: true, includeDirs: ["proto"] }))
       const { service } = (game as grpc.GrpcObject)["GameService"] as grpc.ServiceClientConstructor
       const server = new grpc.Server()
       server.addService(service, {
@@ -50,8 +48,14 @@ const GameHandlers = Grpc.handlers(
   })
 )
 
-/** Builds the line as a real logger does, and drops it. */
-const nullSink = Logger.layer([Logger.map(Logger.formatJson, () => {})])
+/** Lines are built as in production, and dropped. */
+const nullSink = layerLive({
+  service: "bench",
+  level: "info",
+  format: "json",
+  outputPath: "",
+  sink: { write: () => {} }
+})
 
 const ours = Effect.gen(function* () {
   const settings = yield* Config.get(Grpc.GrpcConfig)

@@ -22,8 +22,8 @@ const refusedText = "Stream refused by server"
 // The same for a deadline that passed after a server was chosen.
 const deadlineText = "Deadline exceeded after"
 const chosenText = "remote_addr="
-// The same for a stream that ended without a status.
-const resetText = "Received RST_STREAM with code"
+// The same for a stream that ended without a status, or did not begin.
+const brokenText = /^(?:Received RST_STREAM with code|Failed to start HTTP\/2 stream)/
 
 /** Whether the server can have processed the call; true when in doubt. */
 const wasSent = ({ code, details, hasMetadata, peer, target }: Outcome): boolean => {
@@ -37,39 +37,40 @@ const isLost = (code: GrpcError.Code, details: string): boolean =>
   code === "UNAVAILABLE" ||
   code === "CANCELLED" ||
   code === "DEADLINE_EXCEEDED" ||
-  (code === "INTERNAL" && details.startsWith(resetText))
+  (code === "INTERNAL" && brokenText.test(details))
 
 /**
  * Tells the reason of a call that failed with anything but a declared error: the one place that knows what the driver
  * means with its codes and texts.
  */
 export const toReason = (outcome: Outcome): GrpcError.GrpcErrorReason => {
-  const { method, idempotent, details } = outcome
+  const { method, details } = outcome
   const code = GrpcError.codes[outcome.code] ?? "UNKNOWN"
-  const sent = wasSent(outcome)
-  if (isLost(code, details) || !sent) {
-    if (sent && !idempotent) return new GrpcError.OutcomeUnknown({ method, details, code })
-    return code === "DEADLINE_EXCEEDED"
-      ? new GrpcError.DeadlineExceeded({ method, details })
-      : new GrpcError.Unavailable({ method, details })
-  }
-  switch (code) {
-    case "RESOURCE_EXHAUSTED":
-      return new GrpcError.ResourceExhausted({ method, details, idempotent })
-    case "UNIMPLEMENTED":
-      return new GrpcError.Unimplemented({ method, details })
-    case "INVALID_ARGUMENT":
-      return new GrpcError.InvalidArgument({ method, details })
-    case "UNAUTHENTICATED":
-      return new GrpcError.Unauthenticated({ method, details })
-    case "PERMISSION_DENIED":
-      return new GrpcError.PermissionDenied({ method, details })
+  const call = { method, details }
+  const repeatable = outcome.idempotent || !wasSent(outcome)
+  if (isLost(code, details)) {
+    if (!repeatable) return new GrpcError.OutcomeUnknown({ ...call, code })
+    return code === "DEADLINE_EXCEEDED" ? new GrpcError.DeadlineExceeded(call) : new GrpcError.Unavailable(call)
   }
   const { error, info } = Details.decode(outcome.statusDetails, outcome.code)
-  if (code === "INTERNAL") {
-    const errorId = info?.metadata[Details.errorIdKey]
-    return new GrpcError.Internal({ method, details, idempotent, ...(errorId === undefined ? {} : { errorId }) })
+  switch (code) {
+    case "RESOURCE_EXHAUSTED":
+      return new GrpcError.ResourceExhausted({ ...call, repeatable })
+    case "UNIMPLEMENTED":
+      return new GrpcError.Unimplemented(call)
+    case "INVALID_ARGUMENT":
+      return new GrpcError.InvalidArgument(call)
+    case "UNAUTHENTICATED":
+      return new GrpcError.Unauthenticated(call)
+    case "PERMISSION_DENIED":
+      return new GrpcError.PermissionDenied(call)
+    case "INTERNAL": {
+      const errorId = info?.metadata[Details.errorIdKey]
+      return new GrpcError.Internal({ ...call, repeatable, ...(errorId === undefined ? {} : { errorId }) })
+    }
+    default: {
+      const tag = error?.tag
+      return new GrpcError.UnexpectedStatus({ ...call, repeatable, code, ...(tag === undefined ? {} : { tag }) })
+    }
   }
-  const tag = error?.tag
-  return new GrpcError.UnexpectedStatus({ method, details, idempotent, code, ...(tag === undefined ? {} : { tag }) })
 }

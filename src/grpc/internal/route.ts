@@ -84,6 +84,13 @@ const internal = (domain: string, random: Random.Random, cause: Cause.Cause<Doma
   return { code: "INTERNAL", message, details, level: "Error", fields: { error_id: id }, cause }
 }
 
+/** Only the types say that a handler gives an Effect. A promise is waited for, so that its rejection is not unhandled. */
+const notAnEffect = (value: unknown): Effect.Effect<never> =>
+  Effect.andThen(
+    Effect.promise(() => Promise.resolve(value)),
+    Effect.die(new TypeError("a handler must give an Effect"))
+  )
+
 /** The routes of a service. Error ids are drawn from `random`. */
 export const make = ({ api, handlers }: Service, random: Random.Random): ReadonlyArray<Route> =>
   Object.entries(api.definition).map(([name, method]) => {
@@ -97,7 +104,10 @@ export const make = ({ api, handlers }: Service, random: Random.Random): Readonl
       decode: method.requestDeserialize,
       run: (request) =>
         Effect.map(
-          Effect.suspend(() => handler(request)),
+          Effect.suspend(() => {
+            const effect = handler(request)
+            return Effect.isEffect(effect) ? effect : notAnEffect(effect)
+          }),
           encode
         ),
       failure: (cause) => {

@@ -1,0 +1,78 @@
+// A service to test with: the game's, with handlers of the test's choice.
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Config } from "xdooria/config"
+import { Grpc, type GrpcClient, GrpcServer, type ServeOptions } from "xdooria/grpc"
+import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
+import { GameServiceService, type GetPlayerResponse, type Player } from "../../src/gen/game.ts"
+
+export class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
+  "PlayerNotFound",
+  { playerId: Schema.String, at: Schema.Date, seen: Schema.BigInt },
+  { status: "NOT_FOUND", message: ({ playerId }) => `no player ${playerId}` }
+) {}
+
+export class Banned extends Grpc.TaggedError<Banned>()(
+  "Banned",
+  { until: Schema.Int },
+  { status: "PERMISSION_DENIED" }
+) {}
+
+/** An error that no method declares. */
+export class Undeclared extends Grpc.TaggedError<Undeclared>()("Undeclared", {}, { status: "ABORTED" }) {}
+
+/** `getPlayer` may be repeated, the others may not. */
+export const GameApi = Grpc.api(GameServiceService, {
+  getPlayer: { errors: [PlayerNotFound, Banned], idempotent: true },
+  gainExp: { errors: [PlayerNotFound] }
+})
+
+export type Methods = Grpc.HandlersOf<typeof GameApi>
+
+export const player = (id: string): Player => ({ id, name: "Ann", level: 7, exp: 300n })
+
+export const response = (id: string): GetPlayerResponse => ({ player: player(id) })
+
+const defaults = {
+  healthCheck: () => Effect.succeed({ status: "SERVING" }),
+  createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
+  getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
+  gainExp: ({ playerId }) => Effect.succeed({ player: player(playerId), levelsGained: 0 })
+} satisfies Methods
+
+/** Methods of the test's choice, defects included; the others answer. */
+export const handlers = (methods: { readonly [K in keyof Methods]?: (request: never) => unknown }): Grpc.Handlers<
+  never,
+  never
+> => Grpc.handlers(GameApi, Effect.succeed({ ...defaults, ...(methods as Partial<typeof defaults>) }))
+
+/** The defaults of section `grpc`, but for stopping without delay. */
+export const settings: Effect.Effect<Grpc.GrpcSettings> = Effect.orDie(
+  Effect.map(Config.get(Grpc.GrpcConfig), (settings) => ({ ...settings, drainDelay: Duration.zero }))
+)
+
+/** A server on a free port of loopback, and a client. */
+export const live = (changes: Partial<Grpc.GrpcSettings> = {}) =>
+  Layer.unwrap(
+    Effect.map(settings, (settings) =>
+      Layer.merge(
+        layerServerLive({ ...settings, ...changes, host: "127.0.0.1", port: 0, env: "test" }),
+        layerClientLive({ ...settings, ...changes })
+      )
+    )
+  )
+
+/** Serves, and gives a client of it. */
+export const start = Effect.fnUntraced(function* <E>(
+  layer: Layer.Layer<GrpcServer | GrpcClient, E>,
+  served: Grpc.Handlers<never, never>,
+  options: ServeOptions = {}
+) {
+  const context = yield* Layer.build(GrpcServer.serve(served, options).pipe(Layer.provideMerge(layer)))
+  const address = yield* Context.get(context, GrpcServer).address
+  const client = yield* Grpc.client(GameApi, { target: address }).pipe(Effect.provide(context))
+  return { ...client, address, context }
+})
