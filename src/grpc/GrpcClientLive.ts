@@ -13,7 +13,15 @@ import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { AnyApi, CallOptions, Client, DomainError, ErrorClass, Method } from "./Api.ts"
 import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
 import { GrpcClient } from "./GrpcClient.ts"
-import { GrpcError, InsecureTransport, Internal, InvalidArgument, InvalidTarget, OutcomeUnknown } from "./GrpcError.ts"
+import {
+  GrpcError,
+  InsecureTransport,
+  Internal,
+  InvalidArgument,
+  InvalidTarget,
+  OutcomeUnknown,
+  Unavailable
+} from "./GrpcError.ts"
 import * as Details from "./internal/details.ts"
 import { isLoopback } from "./internal/listener.ts"
 import { type Outcome, toReason } from "./internal/outcome.ts"
@@ -96,34 +104,43 @@ const invoke = (
       return Effect.fail(new GrpcError({ reason: new InvalidArgument({ method: name, details }) }))
     }
     const { bytes, metadata } = prepared.success
+    if (channel.getChannel().getConnectivityState(false) === grpc.connectivityState.SHUTDOWN) {
+      const details = "the client's scope is closed"
+      return Effect.fail(new GrpcError({ reason: new Unavailable({ method: name, details }) }))
+    }
     const target = channel.getChannel().getTarget()
+    const outcomeOf = ({ code, details, metadata }: grpc.ServiceError, peer: string): Outcome => ({
+      method: name,
+      idempotent,
+      code,
+      details,
+      statusDetails: metadata.get(Details.detailsKey),
+      hasMetadata: Object.keys(metadata.toJSON()).length > 0,
+      peer,
+      target
+    })
     return Effect.callback<unknown, DomainError>((resume) => {
-      const failed = ({ code, details, metadata }: grpc.ServiceError) => {
-        const peer = call.getPeer()
-        const statusDetails = metadata.get(Details.detailsKey)
-        const hasMetadata = Object.keys(metadata.toJSON()).length > 0
-        const outcome = { method: name, idempotent, code, details, statusDetails, hasMetadata, peer, target }
-        resume(Effect.fail(toError(remote, outcome)))
+      const onReply = (error: grpc.ServiceError | null, response?: Buffer) => {
+        if (error !== null) return resume(Effect.fail(toError(remote, outcomeOf(error, call.getPeer()))))
+        const decoded = Result.try(() => method.responseDeserialize(response!))
+        if (Result.isSuccess(decoded)) return resume(Effect.succeed(decoded.success))
+        // It was answered, so it was applied; what it gave is lost.
+        const lost = { method: name, details: "the response does not decode" }
+        const reason = idempotent
+          ? new Internal({ ...lost, repeatable: true })
+          : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
+        resume(Effect.fail(new GrpcError({ reason })))
       }
+      // The driver compares the deadline with the system's clock, whatever Clock this fiber has.
+      const options = { deadline: Date.now() + Duration.toMillis(deadline) }
       const call = channel.makeUnaryRequest<Buffer, Buffer>(
         method.path,
         identity,
         identity,
         bytes,
         metadata,
-        // The driver compares it with the system's clock, whatever Clock this fiber has.
-        { deadline: Date.now() + Duration.toMillis(deadline) },
-        (error, response) => {
-          if (error !== null) return failed(error)
-          const decoded = Result.try(() => method.responseDeserialize(response!))
-          if (Result.isSuccess(decoded)) return resume(Effect.succeed(decoded.success))
-          // It was answered, so it was applied; what it gave is lost.
-          const lost = { method: name, details: "the response does not decode" }
-          const reason = idempotent
-            ? new Internal({ ...lost, repeatable: true })
-            : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
-          resume(Effect.fail(new GrpcError({ reason })))
-        }
+        options,
+        onReply
       )
       return Effect.sync(() => call.cancel())
     })

@@ -76,3 +76,9 @@ export const start = Effect.fnUntraced(function* <E>(
   const client = yield* Grpc.client(GameApi, { target: address }).pipe(Effect.provide(context))
   return { ...client, address, context }
 })
+
+/** A client of a server at an address, open as long as the scope. */
+export const dial = Effect.fnUntraced(function* (target: string, changes: Partial<Grpc.GrpcSettings> = {}) {
+  const context = yield* Layer.build(layerClientLive({ ...(yield* settings), ...changes }))
+  return yield* Grpc.client(GameApi, { target }).pipe(Effect.provide(context))
+})

@@ -1,0 +1,422 @@
+// What only a server on a socket promises: listening, health, reflection, and the end of it.
+import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { service as healthService } from "grpc-health-check"
+import { ConfigTest } from "xdooria/config"
+import { Grpc, GrpcError, GrpcServer, type ServeOptions } from "xdooria/grpc"
+import { GrpcClientLive, GrpcReflect, GrpcServerLive, type GrpcServerOptions, layerServerLive } from "xdooria/grpc/live"
+import { Health } from "xdooria/health"
+import { HealthLive } from "xdooria/health/live"
+import { LoggerTest, LogRecorder } from "xdooria/logger"
+import { descriptors } from "../../src/gen/descriptors.ts"
+import * as Recorder from "../support/Recorder.ts"
+import * as Raw from "./Raw.ts"
+import { dial, GameApi, handlers, live, player, PlayerNotFound, response, settings, start } from "./Game.ts"
+
+const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.flip(effect), (error) => {
+    assert.instanceOf(error, GrpcError)
+    return error.reason
+  })
+
+/** Serves on a host and a port of its own. */
+const serveOn = Effect.fnUntraced(function* (
+  host: string,
+  port: number,
+  changes: Partial<GrpcServerOptions> = {},
+  options: ServeOptions = {}
+) {
+  const layer = layerServerLive({ ...(yield* settings), host, port, env: "test", ...changes })
+  const context = yield* Layer.build(GrpcServer.serve(handlers({}), options).pipe(Layer.provideMerge(layer)))
+  return yield* Context.get(context, GrpcServer).address
+})
+
+/** A client of grpc-js itself, closed with the scope. */
+const bare = (address: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new grpc.Client(address, grpc.credentials.createInsecure())),
+    (client) => Effect.sync(() => client.close())
+  )
+
+describe("listening", () => {
+  it.live("on a port that is taken fails with its address and what to do", () =>
+    Effect.gen(function* () {
+      const address = yield* serveOn("127.0.0.1", 0)
+      const reason = yield* reasonOf(serveOn("127.0.0.1", Number(address.split(":")[1])))
+      assert.strictEqual(reason._tag, "AddressInUse")
+      assert.include(reason.message, address)
+      assert.include(reason.message, "XDOORIA_SERVER_PORT")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("on an address of another machine fails with the system's word", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(serveOn("203.0.113.1", 0, { allowInsecure: true }))
+      assert.include(reason, { _tag: "CannotListen", address: "203.0.113.1:0", code: "EADDRNOTAVAIL" })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("in plain text is refused in prod and beyond loopback, but when it is allowed", () =>
+    Effect.gen(function* () {
+      const prod = yield* reasonOf(serveOn("127.0.0.1", 0, { env: "prod" }))
+      const open = yield* reasonOf(serveOn("0.0.0.0", 0))
+      assert.deepStrictEqual([prod._tag, open._tag], ["InsecureTransport", "InsecureTransport"])
+      assert.match(yield* serveOn("0.0.0.0", 0, { env: "prod", allowInsecure: true }), /^0\.0\.0\.0:\d+$/)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("works on IPv6", () =>
+    Effect.gen(function* () {
+      const address = yield* serveOn("::1", 0)
+      assert.match(address, /^\[::1\]:\d+$/)
+      const game = yield* dial(address)
+      assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("and calling follow the configuration", () =>
+    Effect.gen(function* () {
+      const server = GrpcServer.serve(handlers({})).pipe(
+        Layer.provideMerge(GrpcServerLive),
+        Layer.provide(ConfigTest({ server: { port: 0 }, grpc: { drain_delay: 0 } }))
+      )
+      const target = yield* Context.get(yield* Layer.build(server), GrpcServer).address
+      const client = GrpcClientLive.pipe(Layer.provide(ConfigTest({ grpc: { target } })))
+      const game = yield* Grpc.client(GameApi).pipe(Effect.provide(yield* Layer.build(client)))
+      assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("can be interrupted, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(Effect.scoped(serveOn("localhost", 0)), { startImmediately: true })
+      yield* Fiber.interrupt(fiber)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
+
+type Status = { readonly status: string }
+
+const { Check, List, Watch } = healthService as unknown as Record<string, grpc.MethodDefinition<object, never>>
+
+const ask = (client: grpc.Client, method: grpc.MethodDefinition<object, never>, request: object) =>
+  Effect.callback<unknown, grpc.ServiceError>((resume) => {
+    client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request, (error, value) =>
+      resume(error === null ? Effect.succeed(value) : Effect.fail(error))
+    )
+  })
+
+/** Records the states that Watch tells, and at last the code that it ends with. */
+const watch = Effect.fnUntraced(function* (client: grpc.Client, service: string) {
+  const states = yield* Recorder.make<string | number>()
+  const { path, requestSerialize, responseDeserialize } = Watch!
+  const stream = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, { service })
+  const record = (state: string | number) => void Effect.runFork(states.record(state))
+  stream.on("data", ({ status }: Status) => record(status))
+  stream.on("error", ({ code }: grpc.ServiceError) => record(code))
+  return states
+})
+
+describe("health", () => {
+  it.live("is told to those who ask, for the server and each service", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live(), handlers({}))
+      const client = yield* bare(address)
+      assert.deepStrictEqual(yield* ask(client, Check!, { service: "" }), { status: "SERVING" })
+      assert.deepStrictEqual(yield* ask(client, Check!, { service: "game.GameService" }), { status: "SERVING" })
+      assert.strictEqual(
+        (yield* Effect.flip(ask(client, Check!, { service: "game.Nope" }))).code,
+        grpc.status.NOT_FOUND
+      )
+      assert.deepStrictEqual(yield* ask(client, List!, {}), {
+        statuses: { "": { status: "SERVING" }, "game.GameService": { status: "SERVING" } }
+      })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("follows the components, each change once, until the server stops", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { address } = yield* start(live(), handlers({})).pipe(Scope.provide(scope))
+      const client = yield* bare(address)
+      const [all, game, other] = yield* Effect.forEach(["", "game.GameService", "game.Nope"], (name) =>
+        watch(client, name)
+      )
+      yield* all!.atLeast(1)
+      yield* Health.report("pg", { status: "down", detail: "away" })
+      yield* all!.atLeast(2)
+      yield* Health.report("pg", { status: "down", detail: "still away" })
+      yield* Health.report("pg", { status: "up" })
+      yield* all!.atLeast(3)
+      yield* Scope.close(scope, Exit.void)
+      const end = ["NOT_SERVING", grpc.status.UNAVAILABLE]
+      const expected = ["SERVING", "NOT_SERVING", "SERVING", ...end]
+      assert.deepStrictEqual(yield* all!.atLeast(5), expected)
+      assert.deepStrictEqual(yield* game!.atLeast(5), expected)
+      assert.deepStrictEqual(yield* other!.atLeast(2), ["SERVICE_UNKNOWN", grpc.status.UNAVAILABLE])
+    }).pipe(Effect.provide(Layer.merge(LoggerTest, HealthLive)))
+  )
+
+  it.live("refuses too much metadata as every call does", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live(), handlers({}))
+      const client = yield* bare(address)
+      const metadata = new grpc.Metadata()
+      metadata.set("note", "x".repeat(9000))
+      const code = yield* Effect.callback<number>((resume) => {
+        const { path, requestSerialize, responseDeserialize } = Watch!
+        const stream = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {}, metadata)
+        stream.on("error", ({ code }: grpc.ServiceError) => resume(Effect.succeed(code)))
+      })
+      assert.strictEqual(code, grpc.status.RESOURCE_EXHAUSTED)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
+
+describe("stopping", () => {
+  const stuck = Effect.gen(function* () {
+    const started = yield* Deferred.make<void>()
+    const gate = yield* Deferred.make<void>()
+    const handler = () =>
+      Deferred.succeed(started, undefined).pipe(Effect.andThen(Deferred.await(gate)), Effect.as(response("p1")))
+    return { started: Deferred.await(started), release: Deferred.succeed(gate, undefined), handler }
+  })
+
+  it.effect("goes on as before for the drain delay, unhealthy", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const scope = yield* Scope.make()
+      const { address } = yield* start(live({ drainDelay: Duration.seconds(30) }), handlers({})).pipe(
+        Scope.provide(scope)
+      )
+      const client = yield* bare(address)
+      const stopping = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* log.find(({ msg }) => msg === "grpc server stopping")
+      assert.deepStrictEqual(yield* ask(client, Check!, {}), { status: "NOT_SERVING" })
+      // A new connection is taken as well.
+      const game = yield* dial(address)
+      assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(stopping)
+      assert.strictEqual((yield* reasonOf(game.healthCheck({})))._tag, "Unavailable")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("cuts what has not ended after the grace: with a status if it can be interrupted", () =>
+    Effect.gen(function* () {
+      const { handler, started } = yield* stuck
+      const scope = yield* Scope.make()
+      const { address } = yield* start(
+        live({ grace: Duration.millis(50) }),
+        handlers({ getPlayer: handler, gainExp: handler })
+      ).pipe(Scope.provide(scope))
+      const game = yield* dial(address)
+      const read = yield* Effect.forkChild(reasonOf(game.getPlayer({ playerId: "p1" })))
+      const write = yield* Effect.forkChild(reasonOf(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n })))
+      yield* started
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(read))._tag, "Unavailable")
+      assert.include(yield* Fiber.join(write), { _tag: "OutcomeUnknown", code: "UNAVAILABLE" })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("is bounded even when a handler and a request never end", () =>
+    Effect.gen(function* () {
+      const { handler, release, started } = yield* stuck
+      const scope = yield* Scope.make()
+      const { address } = yield* start(
+        live({ grace: Duration.millis(50) }),
+        handlers({ getPlayer: () => Effect.uninterruptible(handler()) })
+      ).pipe(Scope.provide(scope))
+      const game = yield* dial(address)
+      const raw = yield* Raw.connect(address)
+      yield* Effect.forkScoped(raw.call("/game.GameService/GainExp", Buffer.alloc(0), { end: false }))
+      const read = yield* Effect.forkChild(reasonOf(game.getPlayer({ playerId: "p1" })))
+      yield* started
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(read))._tag, "Unavailable")
+      yield* release
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("under load fails no call, and no call is done twice", () =>
+    Effect.gen(function* () {
+      const applied = new Map<string, number>()
+      const gainExp = ({ requestId }: { readonly requestId: string }) =>
+        Effect.map(Effect.sleep(2), () => {
+          applied.set(requestId, (applied.get(requestId) ?? 0) + 1)
+          return { player: player("p1"), levelsGained: 0 }
+        })
+      const serveOne = Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { address } = yield* start(live(), handlers({ gainExp })).pipe(Scope.provide(scope))
+        return { address, stop: Scope.close(scope, Exit.void) }
+      })
+      const [first, second] = yield* Effect.all([serveOne, serveOne])
+      yield* Effect.addFinalizer(() => second.stop)
+      const game = yield* dial(`ipv4:${first.address},${second.address}`)
+      let acked = 0
+      const half = yield* Deferred.make<void>()
+      const one = (requestId: string) =>
+        Effect.map(game.gainExp({ playerId: "p1", requestId, amount: 1n }), () => {
+          acked++
+          if (acked === 500) Deferred.doneUnsafe(half, Effect.void)
+        })
+      const load = yield* Effect.forkChild(
+        Effect.forEach(
+          Array.from({ length: 1500 }, (_, i) => `r${i}`),
+          one,
+          { concurrency: 32, discard: true }
+        )
+      )
+      yield* Effect.raceFirst(Deferred.await(half), Fiber.join(load))
+      yield* first.stop
+      yield* Fiber.join(load)
+      assert.strictEqual(acked, 1500)
+      assert.deepStrictEqual([...new Set(applied.values())], [1])
+      assert.strictEqual(applied.size, 1500)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
+
+const identity = (bytes: Buffer) => bytes
+
+/** The names that reflection of a version lists. */
+const listed = (client: grpc.Client, version: string) =>
+  Effect.callback<string, grpc.ServiceError>((resume) => {
+    const path = `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`
+    const stream = client.makeBidiStreamRequest<Buffer, Buffer>(path, identity, identity)
+    stream.on("data", (bytes) => resume(Effect.succeed(bytes.toString("latin1"))))
+    stream.on("error", (error: grpc.ServiceError) => resume(Effect.fail(error)))
+    // list_services
+    stream.end(Buffer.from("3a012a", "hex"))
+  })
+
+describe("reflection", () => {
+  it.live("tells the services that are served, in both versions", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live(), handlers({}), { descriptors })
+      const client = yield* bare(address)
+      for (const version of ["v1", "v1alpha"]) {
+        assert.include(yield* listed(client, version), "game.GameService")
+      }
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("is off in prod, and without descriptors", () =>
+    Effect.gen(function* () {
+      const prod = yield* serveOn("127.0.0.1", 0, { env: "prod", allowInsecure: true }, { descriptors })
+      const without = yield* serveOn("127.0.0.1", 0)
+      for (const address of [prod, without]) {
+        const error = yield* Effect.flip(listed(yield* bare(address), "v1"))
+        assert.strictEqual(error.code, grpc.status.UNIMPLEMENTED)
+      }
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("is refused when its descriptors do not decode", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(start(live(), handlers({}), { descriptors: "Z2FyYmFnZQ==" }))
+      assert.strictEqual(reason._tag, "InvalidService")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
+
+const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
+  Effect.map(
+    start(live(), handlers(changes), { descriptors }),
+    ({ address }) =>
+      (method: string, request: string) =>
+        GrpcReflect.call({ address, method, request, deadline: "10 seconds" })
+  )
+
+describe("calls by name", () => {
+  it.live("take and give JSON", () =>
+    Effect.gen(function* () {
+      const seen = yield* Queue.unbounded<unknown>()
+      const call = yield* calling({
+        gainExp: (request: object) => Effect.as(Queue.offer(seen, request), { player: player("p1"), levelsGained: 0 })
+      })
+      const expected = { player: { id: "p1", name: "Ann", level: 7, exp: "300" } }
+      assert.deepStrictEqual(yield* call("game.GameService/GetPlayer", `{"player_id":"p1"}`), expected)
+      assert.deepStrictEqual(yield* call("/game.GameService/GetPlayer", `{"playerId":"p1"}`), expected)
+      assert.deepStrictEqual(yield* call("game.GameService/HealthCheck", ""), { status: "SERVING" })
+      for (const amount of [`"9007199254740993"`, "12"]) {
+        const request = `{"player_id":"p1","request_id":"r1","amount":${amount}}`
+        assert.deepStrictEqual(yield* call("game.GameService/GainExp", request), { ...expected, levels_gained: 0 })
+        assert.deepStrictEqual(yield* Queue.take(seen), {
+          playerId: "p1",
+          requestId: "r1",
+          amount: BigInt(amount.replaceAll('"', ""))
+        })
+      }
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("tell a declared error by its tag and its fields", () =>
+    Effect.gen(function* () {
+      const call = yield* calling({
+        getPlayer: () => new PlayerNotFound({ playerId: "p1", at: new Date(0), seen: 7n }),
+        gainExp: () => Effect.die(new Error("hunter2"))
+      })
+      const error = yield* Effect.flip(call("game.GameService/GetPlayer", "{}"))
+      assert.include(error, { code: "NOT_FOUND", details: "no player p1" })
+      assert.deepStrictEqual(error.error, {
+        tag: "PlayerNotFound",
+        fields: { playerId: "p1", at: "1970-01-01T00:00:00.000Z", seen: "7" }
+      })
+      const fields = `{"playerId":"p1","at":"1970-01-01T00:00:00.000Z","seen":"7"}`
+      assert.strictEqual(error.message, `NOT_FOUND PlayerNotFound ${fields}`)
+      const defect = yield* Effect.flip(call("game.GameService/GainExp", "{}"))
+      assert.match(defect.message, /^INTERNAL internal error [\da-f]{16}$/)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const refused = [
+    ["game.GameService/GetPlayer", `{"playre_id":"p1"}`, "INVALID_ARGUMENT", "playre_id"],
+    ["game.GameService/GetPlayer", `{"player_id":1}`, "INVALID_ARGUMENT", "player_id"],
+    ["game.GameService/GetPlayer", `{"player_id"`, "INVALID_ARGUMENT", "JSON"],
+    ["game.GameService/GainExp", `{"amount":"many"}`, "INVALID_ARGUMENT", "amount"],
+    ["game.GameService/GetPlayers", "{}", "UNIMPLEMENTED", "has no method GetPlayers"],
+    ["game.Game/GetPlayer", "{}", "UNIMPLEMENTED", "has no service game.Game"],
+    ["GetPlayer", "{}", "INVALID_ARGUMENT", "package.Service/Method"]
+  ] as const
+  for (const [method, request, code, text] of refused) {
+    it.live(`refuse ${method} ${request}`, () =>
+      Effect.gen(function* () {
+        const call = yield* calling()
+        const error = yield* Effect.flip(call(method, request))
+        assert.strictEqual(error.code, code)
+        assert.include(error.message, text)
+      }).pipe(Effect.provide(LoggerTest))
+    )
+  }
+
+  it.live("fail when there is no server, no address, no reflection, or a deadline passes", () =>
+    Effect.gen(function* () {
+      const method = "game.GameService/GetPlayer"
+      const codeOf = (address: string, deadline: Duration.Input = "10 seconds") =>
+        Effect.map(Effect.flip(GrpcReflect.call({ address, method, request: "{}", deadline })), ({ code }) => code)
+      assert.strictEqual(yield* codeOf("127.0.0.1:1"), "UNAVAILABLE")
+      assert.strictEqual(yield* codeOf("\n"), "INVALID_ARGUMENT")
+      const { address } = yield* start(live(), handlers({}))
+      assert.strictEqual(yield* codeOf(address), "UNIMPLEMENTED")
+      const served = yield* start(live(), handlers({ getPlayer: () => Effect.never }), { descriptors })
+      assert.strictEqual(yield* codeOf(served.address, "200 millis"), "DEADLINE_EXCEEDED")
+      const metadata = yield* Effect.flip(
+        GrpcReflect.call({ address, method, request: "{}", deadline: 1000, metadata: { "not a name": "" } })
+      )
+      assert.strictEqual(metadata.code, "INVALID_ARGUMENT")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})

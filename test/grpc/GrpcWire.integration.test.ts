@@ -1,0 +1,282 @@
+// What no gRPC client sends: each gets a status of gRPC or the end of its stream, and the server goes on.
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as zlib from "node:zlib"
+import { LoggerTest, LogRecorder } from "xdooria/logger"
+import { GetPlayerRequest, GetPlayerResponse } from "../../src/gen/game.ts"
+import { handlers, live, player, PlayerNotFound, response, start } from "./Game.ts"
+import * as Raw from "./Raw.ts"
+
+const path = "/game.GameService/GetPlayer"
+const request = Raw.frame(GetPlayerRequest.encode({ playerId: "p1" }).finish())
+
+const served = Effect.gen(function* () {
+  const { address } = yield* start(live(), handlers({}))
+  return { address, raw: yield* Raw.connect(address) }
+})
+
+/** What a good call gets, on the same connection and on a new one. */
+const assertAlive = Effect.fnUntraced(function* ({
+  address,
+  raw
+}: {
+  readonly address: string
+  readonly raw: Raw.Raw
+}) {
+  const others = [yield* Raw.connect(address), ...(raw.session.closed || raw.session.destroyed ? [] : [raw])]
+  for (const { call } of others) {
+    const { body, status } = yield* call(path, request)
+    assert.strictEqual(status, 0)
+    assert.deepStrictEqual(GetPlayerResponse.decode(body.subarray(5)), response("p1"))
+  }
+})
+
+interface Case {
+  readonly what: string
+  readonly path?: string
+  readonly body?: Buffer
+  readonly headers?: Record<string, string | ReadonlyArray<string>>
+  /** The gRPC status, or what else the reply has. */
+  readonly gives: number | Partial<Raw.Reply>
+}
+
+const ok = 0
+const invalid = 13
+const exhausted = 8
+const unimplemented = 12
+
+const bomb = zlib.gzipSync(Buffer.alloc(256 << 20))
+
+const cases: ReadonlyArray<Case> = [
+  { what: "an empty message", body: Raw.frame(Buffer.alloc(0)), gives: ok },
+  { what: "no message", body: Buffer.alloc(0), gives: unimplemented },
+  { what: "two messages", body: Buffer.concat([request, request]), gives: unimplemented },
+  { what: "a message of 5 MiB", body: Raw.frame(Buffer.alloc(5 << 20)), gives: exhausted },
+  { what: "a length of 2^31", body: Raw.frame(Buffer.alloc(3), { length: 2 ** 31 }), gives: exhausted },
+  { what: "a truncated message", body: request.subarray(0, -1), gives: unimplemented },
+  { what: "a truncated length", body: request.subarray(0, 3), gives: unimplemented },
+  { what: "a field that is cut off", body: Raw.frame(Buffer.from([0x0a, 0xff, 0x01, 0x61])), gives: invalid },
+  { what: "a varint without an end", body: Raw.frame(Buffer.alloc(11, 0xff)), gives: invalid },
+  { what: "groups 10 000 deep", body: Raw.frame(Buffer.alloc(10_000, 0x0b)), gives: invalid },
+  { what: "text that is not UTF-8", body: Raw.frame(Buffer.from([0x0a, 0x02, 0xff, 0xfe])), gives: ok },
+  { what: "fields that nobody knows", body: Raw.frame(Buffer.from([0x78, 0x01, 0x0a, 0x02, 0x70, 0x31])), gives: ok },
+  {
+    what: "a compressed message without an encoding",
+    body: Raw.frame(request, { compressed: 1 }),
+    gives: ok
+  },
+  {
+    what: "an encoding that nobody knows",
+    body: Raw.frame(request, { compressed: 1 }),
+    headers: { "grpc-encoding": "zstd" },
+    gives: unimplemented
+  },
+  {
+    what: "a gzip message",
+    body: Raw.frame(zlib.gzipSync(GetPlayerRequest.encode({ playerId: "p1" }).finish()), { compressed: 1 }),
+    headers: { "grpc-encoding": "gzip" },
+    gives: ok
+  },
+  {
+    what: "garbage as gzip",
+    body: Raw.frame(Buffer.from("garbage"), { compressed: 1 }),
+    headers: { "grpc-encoding": "gzip" },
+    gives: invalid
+  },
+  {
+    what: "256 MiB in a small gzip message",
+    body: Raw.frame(bomb, { compressed: 1 }),
+    headers: { "grpc-encoding": "gzip" },
+    gives: exhausted
+  },
+  { what: "another content type", headers: { "content-type": "application/json" }, gives: { http: 415 } },
+  { what: "another method", path: "/game.GameService/Nope", gives: unimplemented },
+  { what: "another service", path: "/game.Nope/GetPlayer", gives: unimplemented },
+  { what: "a path without a slash", path: "GetPlayer", gives: { reset: 1 } },
+  { what: "a path of slashes", path: "//", gives: unimplemented },
+  { what: "a path of 8 KB", path: `/${"x".repeat(8192)}`, gives: unimplemented },
+  { what: "a path with odd bytes", path: "/\u00ff%0d%0a\u0080", gives: unimplemented },
+  { what: "9 KB of metadata", headers: { note: "x".repeat(9_000) }, gives: exhausted },
+  { what: "9 KB of binary metadata", headers: { "note-bin": "A".repeat(9_000) }, gives: exhausted },
+  { what: "70 KB of metadata", headers: { note: "x".repeat(70_000) }, gives: exhausted },
+  { what: "bad base64 in binary metadata", headers: { "note-bin": "%%%" }, gives: ok },
+  { what: "two authorizations", headers: { authorization: ["Bearer a", "Bearer b"] }, gives: ok },
+  { what: "a traceparent that is none", headers: { traceparent: "00-zz-1" }, gives: ok },
+  { what: "a timeout without a unit", headers: { "grpc-timeout": "5" }, gives: invalid },
+  { what: "a timeout of words", headers: { "grpc-timeout": "soon" }, gives: invalid },
+  { what: "a timeout of nothing", headers: { "grpc-timeout": "0n" }, gives: 4 },
+  { what: "a timeout of eleven digits", headers: { "grpc-timeout": "99999999999H" }, gives: ok }
+]
+
+/** google.protobuf.Any as the third field of google.rpc.Status, by hand. */
+const any = (url: string, value: Buffer) => {
+  const body = Buffer.concat([
+    Buffer.from([0x0a, url.length]),
+    Buffer.from(url),
+    Buffer.from([0x12, value.length]),
+    value
+  ])
+  // A length over 127 takes two bytes.
+  const length = body.length < 128 ? [body.length] : [(body.length & 0x7f) | 0x80, body.length >> 7]
+  return Buffer.concat([Buffer.from([0x1a, ...length]), body])
+}
+
+describe("the wire", () => {
+  for (const { what, gives, path: to = path, body = request, headers = {} } of cases) {
+    it.live(`${what}`, () =>
+      Effect.gen(function* () {
+        const it = yield* served
+        const reply = yield* it.raw.call(to, body, { headers: headers as Record<string, string> })
+        if (typeof gives === "number") assert.strictEqual(reply.status, gives, JSON.stringify(reply))
+        else assert.include(reply, gives)
+        yield* assertAlive(it)
+      }).pipe(Effect.provide(LoggerTest))
+    )
+  }
+
+  it.live("a request that never ends is ended by the server's deadline", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live({ maxDeadline: Duration.millis(100) }), handlers({}))
+      const raw = yield* Raw.connect(address)
+      const replies = yield* Effect.all(
+        [raw.call(path, Buffer.alloc(0), { end: false }), raw.call(path, request.subarray(0, 4), { end: false })],
+        { concurrency: 2 }
+      )
+      assert.deepStrictEqual(
+        replies.map(({ status }) => status),
+        [4, 4]
+      )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a caller that vanishes interrupts its handlers", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const { address } = yield* start(
+        live(),
+        handlers({
+          getPlayer: () =>
+            Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
+              Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+            )
+        })
+      )
+      const raw = yield* Raw.connect(address)
+      yield* Effect.forkScoped(raw.call(path, request))
+      yield* Deferred.await(started)
+      raw.session.destroy()
+      yield* Deferred.await(interrupted)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const garbage: Record<string, Buffer> = {
+    "an HTTP/1 request": Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "random bytes": Buffer.from("\x00\x01\x02".repeat(100)),
+    "a preface, then a frame of 16 MiB": Buffer.concat([
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      Buffer.from([0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01])
+    ]),
+    "a preface, then DATA on no stream": Buffer.concat([
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+      Buffer.from([0, 0, 1, 0, 0, 0, 0, 0, 7, 0x61])
+    ]),
+    "a preface, then headers that do not decode": Buffer.concat([
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+      Buffer.from([0, 0, 4, 1, 5, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff])
+    ])
+  }
+  for (const [what, bytes] of Object.entries(garbage)) {
+    it.live(`${what} costs its connection only`, () =>
+      Effect.gen(function* () {
+        const it = yield* served
+        yield* Raw.write(it.address, bytes)
+        yield* assertAlive(it)
+      }).pipe(Effect.provide(LoggerTest))
+    )
+  }
+
+  it.live("a declared error leaves with its details exactly once, as a Go client reads them", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(
+        live(),
+        handlers({ getPlayer: () => new PlayerNotFound({ playerId: "p1", at: new Date(0), seen: 7n }) })
+      )
+      const raw = yield* Raw.connect(address)
+      const reply = yield* raw.call(path, request)
+      assert.include(reply, { http: 200, status: 5, message: "no player p1" })
+      assert.strictEqual(reply.details.length, 1)
+      const info = [
+        ["0a10", "PLAYER_NOT_FOUND"],
+        ["1210", "game.GameService"],
+        ["1a0e0a08", "playerId"],
+        ["1202", "p1"],
+        ["1a1e0a02", "at"],
+        ["1218", "1970-01-01T00:00:00.000Z"],
+        ["1a090a04", "seen"],
+        ["1201", "7"]
+      ] as const
+      const infoBytes = Buffer.concat(info.flatMap(([head, text]) => [Buffer.from(head, "hex"), Buffer.from(text)]))
+      const json = `{"_tag":"PlayerNotFound","playerId":"p1","at":"1970-01-01T00:00:00.000Z","seen":"7"}`
+      const domain = Buffer.concat([
+        Buffer.from("0a0e", "hex"),
+        Buffer.from("PlayerNotFound"),
+        Buffer.from([0x12, json.length]),
+        Buffer.from(json)
+      ])
+      const expected = Buffer.concat([
+        Buffer.from("0805120c", "hex"),
+        Buffer.from("no player p1"),
+        any("type.googleapis.com/google.rpc.ErrorInfo", infoBytes),
+        any("type.googleapis.com/xdooria.errors.v1.DomainError", domain)
+      ])
+      assert.strictEqual(Buffer.from(reply.details[0]!, "base64").toString("hex"), expected.toString("hex"))
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a message of any characters arrives whole", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(
+        live(),
+        handlers({ getPlayer: () => new PlayerNotFound({ playerId: "ł %0A\r\n\ud800", at: new Date(0), seen: 0n }) })
+      )
+      const raw = yield* Raw.connect(address)
+      const { status, message } = yield* raw.call(path, request)
+      assert.deepStrictEqual([status, message], [5, "no player ł %0A\r\n\ufffd"])
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("what does not decode is logged without its content", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const { raw } = yield* served
+      yield* raw.call(path, Raw.frame(Buffer.from([0x0a, 0x7f, 0x61])))
+      const line = yield* log.find(({ code }) => code === "INTERNAL")
+      assert.include(line, { level: "warn", method: path, error: "the request does not decode" })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("calls beyond the limit of a connection wait, and end", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(
+        live({ maxConcurrentStreams: 2 }),
+        handlers({ getPlayer: () => Effect.as(Effect.sleep(1), { player: player("p1") }) })
+      )
+      const raw = yield* Raw.connect(address)
+      yield* raw.call(path, request)
+      assert.strictEqual(raw.session.remoteSettings.maxConcurrentStreams, 2)
+      const replies = yield* Effect.all(
+        Array.from({ length: 20 }, () => raw.call(path, request)),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        replies.map(({ status }) => status),
+        Array.from({ length: 20 }, () => 0)
+      )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
