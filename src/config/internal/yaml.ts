@@ -12,8 +12,9 @@ export interface Document {
 
 type Complaint = Pick<ConfigIssue, "expected" | "actual" | "hint">
 
-// More lines would be machine-made, and the parser's time grows with their square.
-const maxLines = 20_000
+// More would be machine-made, and the parser's time grows with the square of both.
+const maxLines = 10_000
+const maxLength = 4096
 
 // Enough to share values by hand; aliases of aliases multiply.
 const maxAliases = 100
@@ -25,6 +26,8 @@ export const parse = (text: string, source: string): Result.Result<Document, Con
     Result.fail({ source: line === undefined ? source : `${source}:${line}`, path: "", ...complaint })
 
   if (lines.length > maxLines) return fail({ expected: `${maxLines} lines at most`, actual: `${lines.length} lines` })
+  const long = lines.findIndex((line) => line.length > maxLength)
+  if (long >= 0) return fail({ expected: `lines of ${maxLength} characters at most`, actual: "a longer one" }, long + 1)
   const control = lines.findIndex((line) => controlCharacter.test(line))
   if (control >= 0) return fail({ expected: "text", actual: "a control character" }, control + 1)
   const aliases = text.match(alias)?.length ?? 0
@@ -59,11 +62,12 @@ const lineInMessage = / at line (\d+)$/
 
 /**
  * The line of a fault that the parser tells without one. It reads from the top, so that a fault on some line is the same
- * in every shorter text that still has this line: the shortest such text ends with it.
+ * in every shorter text that still has this line: the shortest such text ends with it. A long text is not tried so often.
  */
-const lineOfFault = (lines: ReadonlyArray<string>, fault: Error): number => {
+const lineOfFault = (lines: ReadonlyArray<string>, fault: Error): number | undefined => {
   const told = lineInMessage.exec(fault.message)
   if (told !== null) return Number(told[1])
+  if (lines.join("\n").length > 65_536) return undefined
   let low = 1
   let high = lines.length
   while (low < high) {
@@ -94,13 +98,13 @@ const complaints: ReadonlyArray<readonly [RegExp, Complaint]> = [
 const explain = (fault: Error): Complaint =>
   complaints.find(([pattern]) => pattern.test(fault.message))?.[1] ?? { expected: "YAML", actual: "something else" }
 
-const entry = /^(?:"([^"]*)"|'([^']*)'|([^\s"'#][^:]*?))\s*:(?:\s+(.*))?$/
+const entry = /^(?:"([^"]*)"\s*|'([^']*)'\s*|([^\s"'#][^:]*)):(?:\s|$)/
 
 const dash = /^-(?:\s+|$)/
 
 /**
  * The line of every key and list item, by its path joined with line breaks. Block style is all it knows: what stands in
- * braces has the line of its parent.
+ * braces has the line of its parent, and what looks like a key within a text is a path that nobody asks for.
  */
 const locate = (lines: ReadonlyArray<string>): ReadonlyMap<string, number> => {
   const found = new Map<string, number>()
@@ -119,12 +123,9 @@ const locate = (lines: ReadonlyArray<string>): ReadonlyMap<string, number> => {
     found.set(path, line)
     open.push({ indent, item, path, items: 0 })
   }
-  // The indentation of a key whose value is a block of text, which is not to be read as keys.
-  let block: number | undefined
   lines.forEach((line, index) => {
     let indent = line.search(/\S/)
-    if (indent < 0 || (block !== undefined && indent > block)) return
-    block = undefined
+    if (indent < 0) return
     let rest = line.slice(indent)
     for (let mark = dash.exec(rest); mark !== null; mark = dash.exec(rest)) {
       enter(indent, undefined, index + 1)
@@ -133,8 +134,7 @@ const locate = (lines: ReadonlyArray<string>): ReadonlyMap<string, number> => {
     }
     const match = entry.exec(rest)
     if (match === null) return
-    enter(indent, match[1] ?? match[2] ?? match[3]!, index + 1)
-    if (/^[|>]/.test(match[4] ?? "")) block = indent
+    enter(indent, match[1] ?? match[2] ?? match[3]!.trimEnd(), index + 1)
   })
   return found
 }
