@@ -155,9 +155,15 @@ const openChannel = (target: string, settings: GrpcSettings): Effect.Effect<grpc
     (channel) => Effect.sync(() => channel.close())
   )
 
-/** Makes a client on the values of section `grpc`; its channels close with the scope, if not before. */
-export const makeLive = (settings: GrpcSettings): Effect.Effect<GrpcClient["Service"], never, Scope.Scope> =>
+const defaults = Schema.decodeUnknownSync(GrpcConfig.schema)({})
+
+/**
+ * Makes a client; what is not given has the default of section `grpc`. A channel closes with the last scope of its
+ * clients, or with that of this effect.
+ */
+export const makeLive = (given: Partial<GrpcSettings> = {}): Effect.Effect<GrpcClient["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
+    const settings = { ...defaults, ...given }
     const channels = yield* RcMap.make({ lookup: (target: string) => openChannel(target, settings) })
     return {
       make: Effect.fnUntraced(function* (api, { target = settings.target }) {
@@ -186,9 +192,9 @@ export const makeLive = (settings: GrpcSettings): Effect.Effect<GrpcClient["Serv
     }
   })
 
-/** A client with explicit options: the values of section `grpc`. */
-export const layerLive = (settings: GrpcSettings): Layer.Layer<GrpcClient> =>
-  Layer.effect(GrpcClient, makeLive(settings))
+/** As {@link GrpcClientLive}, with options in place of the configuration. See {@link makeLive}. */
+export const layerLive = (options: Partial<GrpcSettings> = {}): Layer.Layer<GrpcClient> =>
+  Layer.effect(GrpcClient, makeLive(options))
 
 /** A client of @grpc/grpc-js, on section `grpc`. */
 export const GrpcClientLive: Layer.Layer<GrpcClient, InvalidConfig> = Layer.effect(

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as net from "node:net"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
@@ -31,6 +32,11 @@ export interface GrpcServerOptions extends GrpcSettings {
   readonly host: string
   readonly port: number
   readonly env: Config.Environment
+}
+
+const defaults: GrpcServerOptions = {
+  ...Schema.decodeUnknownSync(Config.ServerConfig.schema)({}),
+  ...Schema.decodeUnknownSync(GrpcConfig.schema)({})
 }
 
 /** The longest that a stopping server waits for what it has just cut. */
@@ -114,11 +120,12 @@ const idle = (calls: Call.Calls): Effect.Effect<void> =>
   })
 
 /**
- * Makes a server that listens when it is given services. Its errors are those of `serve`: AddressInUse, CannotListen,
- * InsecureTransport, InvalidService.
+ * Makes a server that listens when it is given services; what is not given has its section's default. Its errors are
+ * those of `serve`: AddressInUse, CannotListen, InsecureTransport, InvalidService.
  */
-export const makeLive = (options: GrpcServerOptions): Effect.Effect<GrpcServer["Service"]> =>
+export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<GrpcServer["Service"]> =>
   Effect.gen(function* () {
+    const options = { ...defaults, ...given }
     const calls: Call.Calls = {
       clock: yield* Clock.Clock,
       open: new Set(),
@@ -195,8 +202,8 @@ export const makeLive = (options: GrpcServerOptions): Effect.Effect<GrpcServer["
     }
   })
 
-/** A server with explicit options. */
-export const layerLive = (options: GrpcServerOptions): Layer.Layer<GrpcServer> =>
+/** As {@link GrpcServerLive}, with options in place of the configuration. See {@link makeLive}. */
+export const layerLive = (options: Partial<GrpcServerOptions> = {}): Layer.Layer<GrpcServer> =>
   Layer.effect(GrpcServer, makeLive(options))
 
 /** A server of @grpc/grpc-js, on sections `server` and `grpc`. It listens from `GrpcServer.serve` to the end of that. */

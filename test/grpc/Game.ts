@@ -4,7 +4,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { Config } from "xdooria/config"
 import { Grpc, type GrpcClient, GrpcServer, type ServeOptions } from "xdooria/grpc"
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { GameServiceService, type GetPlayerResponse, type Player } from "../../src/gen/game.ts"
@@ -49,20 +48,11 @@ export const handlers = (methods: { readonly [K in keyof Methods]?: (request: ne
   never
 > => Grpc.handlers(GameApi, Effect.succeed({ ...defaults, ...(methods as Partial<typeof defaults>) }))
 
-/** The defaults of section `grpc`, but for stopping without delay. */
-export const settings: Effect.Effect<Grpc.GrpcSettings> = Effect.orDie(
-  Effect.map(Config.get(Grpc.GrpcConfig), (settings) => ({ ...settings, drainDelay: Duration.zero }))
-)
-
-/** A server on a free port of loopback, and a client. */
+/** A server on a free port of loopback that stops without delay, and a client. */
 export const live = (changes: Partial<Grpc.GrpcSettings> = {}) =>
-  Layer.unwrap(
-    Effect.map(settings, (settings) =>
-      Layer.merge(
-        layerServerLive({ ...settings, ...changes, host: "127.0.0.1", port: 0, env: "test" }),
-        layerClientLive({ ...settings, ...changes })
-      )
-    )
+  Layer.merge(
+    layerServerLive({ port: 0, env: "test", drainDelay: Duration.zero, ...changes }),
+    layerClientLive(changes)
   )
 
 /** Serves, and gives a client of it. */
@@ -79,6 +69,6 @@ export const start = Effect.fnUntraced(function* <E>(
 
 /** A client of a server at an address, open as long as the scope. */
 export const dial = Effect.fnUntraced(function* (target: string, changes: Partial<Grpc.GrpcSettings> = {}) {
-  const context = yield* Layer.build(layerClientLive({ ...(yield* settings), ...changes }))
+  const context = yield* Layer.build(layerClientLive(changes))
   return yield* Grpc.client(GameApi, { target }).pipe(Effect.provide(context))
 })

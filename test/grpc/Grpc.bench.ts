@@ -4,7 +4,6 @@ import { loadSync } from "@grpc/proto-loader"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Config } from "xdooria/config"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { layerServerLive } from "xdooria/grpc/live"
 import { layerLive } from "xdooria/logger/live"
@@ -58,10 +57,8 @@ const nullSink = layerLive({
 })
 
 const ours = Effect.gen(function* () {
-  const settings = yield* Config.get(Grpc.GrpcConfig)
-  const server = layerServerLive({ ...settings, host: "127.0.0.1", port: 0, env: "dev" })
   const context = yield* Layer.build(
-    GrpcServer.serve(GameHandlers).pipe(Layer.provideMerge(server), Layer.provide(nullSink))
+    GrpcServer.serve(GameHandlers).pipe(Layer.provideMerge(layerServerLive({ port: 0 })), Layer.provide(nullSink))
   )
   return yield* Context.get(context, GrpcServer).address
 })

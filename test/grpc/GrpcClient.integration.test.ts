@@ -12,7 +12,7 @@ import { layerClientLive } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import { GameServiceService } from "../../src/gen/game.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
-import { dial, GameApi, handlers, live, player, response, settings, start } from "./Game.ts"
+import { dial, GameApi, handlers, live, player, response, start } from "./Game.ts"
 
 const reasonOf = <A, E, R>(call: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(call), (error) => {
@@ -111,10 +111,10 @@ describe("a server that cannot be reached", () => {
 
   it.live("for want of a target, or of trust in the network", () =>
     Effect.gen(function* () {
-      const context = yield* Layer.build(layerClientLive(yield* settings))
+      const context = yield* Layer.build(layerClientLive())
       const to = (options: Grpc.ClientOptions) => reasonOf(Grpc.client(GameApi, options).pipe(Effect.provide(context)))
       assert.include(yield* to({}), { _tag: "InvalidTarget", service: "game.GameService" })
-      const trusting = yield* Layer.build(layerClientLive({ ...(yield* settings), allowInsecure: true }))
+      const trusting = yield* Layer.build(layerClientLive({ allowInsecure: true }))
       const odd = yield* reasonOf(Grpc.client(GameApi, { target: "\n" }).pipe(Effect.provide(trusting)))
       assert.strictEqual(odd._tag, "InvalidTarget")
       for (const target of ["game:50051", "dns:///game:50051", "ipv4:127.0.0.1:1,10.0.0.1:1", "[2001:db8::1]:50051"]) {
@@ -131,7 +131,7 @@ describe("channels", () => {
   it.live("are shared by clients of the same target, and closed with the last of them", () =>
     Effect.gen(function* () {
       const { proxy, target } = yield* behindProxy
-      const context = yield* Layer.build(layerClientLive(yield* settings))
+      const context = yield* Layer.build(layerClientLive())
       const [first, second] = yield* Effect.all([Scope.make(), Scope.make()])
       const open = (scope: Scope.Scope) =>
         Grpc.client(GameApi, { target }).pipe(Effect.provide(context), Scope.provide(scope))

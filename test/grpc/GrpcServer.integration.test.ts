@@ -21,7 +21,7 @@ import { LoggerTest, LogRecorder } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as Raw from "./Raw.ts"
-import { dial, GameApi, handlers, live, player, PlayerNotFound, response, settings, start } from "./Game.ts"
+import { dial, GameApi, handlers, live, player, PlayerNotFound, response, start } from "./Game.ts"
 
 const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => {
@@ -36,7 +36,7 @@ const serveOn = Effect.fnUntraced(function* (
   changes: Partial<GrpcServerOptions> = {},
   options: ServeOptions = {}
 ) {
-  const layer = layerServerLive({ ...(yield* settings), host, port, env: "test", ...changes })
+  const layer = layerServerLive({ host, port, env: "test", drainDelay: Duration.zero, ...changes })
   const context = yield* Layer.build(GrpcServer.serve(handlers({}), options).pipe(Layer.provideMerge(layer)))
   return yield* Context.get(context, GrpcServer).address
 })
