@@ -56,7 +56,7 @@ describe("a configuration file that is no YAML", () => {
     ["a key too far in", "server:\n  name: a\n    port: 1\n", "file:3", "one key on a line"],
     [
       "brackets in brackets",
-      `server:\n  - ${"[ ".repeat(2000)}\n    ${`[\n    `.repeat(9000)}`,
+      `server:\n  - ${"[ ".repeat(2000)}\n    ${`[\n      `.repeat(9000)}`,
       "file",
       "a few levels"
     ],

@@ -137,9 +137,13 @@ describe("a sink", () => {
       // Cut again within the rest: nothing of the rest is lost, all of the new.
       yield* answer({ written: 1, code: "ENOSPC" })
       assert.deepStrictEqual(losses, ["2 ENOSPC first", "1 ENOSPC"])
-      // Tried again without a new line.
+      // Tried again and again without a new line.
+      for (let count = 0; count < 3; count++) {
+        yield* TestClock.adjust("100 millis")
+        assert.deepInclude(calls[0], { rest: "b\n", lines: "" })
+        yield* answer({ written: 0, code: "ENOSPC" })
+      }
       yield* TestClock.adjust("100 millis")
-      assert.deepInclude(calls[0], { rest: "b\n", lines: "" })
       yield* answer()
       yield* write("ffff\n", "gggg\n")
       // Cut between two lines: there is no rest.
