@@ -155,7 +155,7 @@ const openChannel = (target: string, settings: GrpcSettings): Effect.Effect<grpc
     (channel) => Effect.sync(() => channel.close())
   )
 
-const defaults = Schema.decodeUnknownSync(GrpcConfig.schema)({})
+const defaults = Schema.decodeSync(GrpcConfig.schema)({})
 
 /**
  * Makes a client; what is not given has the default of section `grpc`. A channel closes with the last scope of its

@@ -81,7 +81,10 @@ const exchange = (
 ): Effect.Effect<Buffer, ReflectError> =>
   Effect.callback((resume) => {
     const stream = client.makeBidiStreamRequest(path, identity, identity, { deadline })
-    stream.on("data", (bytes: Buffer) => resume(Effect.succeed(bytes)))
+    stream.on("data", (bytes: Buffer) => {
+      resume(Effect.succeed(bytes))
+      stream.cancel()
+    })
     stream.on("error", (error: grpc.ServiceError) => resume(Effect.fail(toError(error))))
     stream.on("end", () =>
       resume(Effect.fail(new ReflectError({ code: "UNKNOWN", details: "reflection said nothing" })))

@@ -35,8 +35,8 @@ export interface GrpcServerOptions extends GrpcSettings {
 }
 
 const defaults: GrpcServerOptions = {
-  ...Schema.decodeUnknownSync(Config.ServerConfig.schema)({}),
-  ...Schema.decodeUnknownSync(GrpcConfig.schema)({})
+  ...Schema.decodeSync(Config.ServerConfig.schema)({}),
+  ...Schema.decodeSync(GrpcConfig.schema)({})
 }
 
 /** The longest that a stopping server waits for what it has just cut. */

@@ -150,7 +150,7 @@ describe("reasons", () => {
   it("survive being stored", () => {
     const error = new Errors.GrpcError({ reason: toReason(sent) })
     const codec = Schema.toCodecJson(Errors.GrpcError)
-    assert.deepStrictEqual(Schema.decodeUnknownSync(codec)(Schema.encodeSync(codec)(error)), error)
+    assert.deepStrictEqual(Schema.decodeSync(codec)(Schema.encodeSync(codec)(error)), error)
   })
 })
 
@@ -227,7 +227,7 @@ describe("declared errors", () => {
   it("are schemas of themselves", () => {
     const error = new PlayerNotFound({ playerId: "p1", at: new Date(0), seen: 1n })
     const codec = Schema.toCodecJson(PlayerNotFound)
-    const decoded = Schema.decodeUnknownOption(codec)(Schema.encodeSync(codec)(error))
+    const decoded = Schema.decodeOption(codec)(Schema.encodeSync(codec)(error))
     assert.instanceOf(Option.getOrThrow(decoded), PlayerNotFound)
     assert.strictEqual(Option.getOrThrow(decoded).seen, 1n)
   })

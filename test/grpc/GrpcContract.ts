@@ -191,7 +191,7 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
       "a promise of a value": () => Promise.resolve(response("p1")),
       nothing: () => undefined,
       "a response that does not encode": () => Effect.succeed({ player: { ...player("p1"), exp: 2n ** 80n } }),
-      "no response": () => Effect.succeed(undefined)
+      "no response": () => Effect.void
     }
     for (const [what, handler] of Object.entries(defects)) {
       it.live(`are INTERNAL without a text, and an id that finds the log line: ${what}`, () =>

@@ -8,20 +8,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { service as healthService } from "grpc-health-check"
 import { ConfigTest } from "xdooria/config"
 import { Grpc, GrpcError, GrpcServer, type ServeOptions } from "xdooria/grpc"
-import { GrpcClientLive, GrpcReflect, GrpcServerLive, type GrpcServerOptions, layerServerLive } from "xdooria/grpc/live"
+import { GrpcClientLive, GrpcServerLive, type GrpcServerOptions, layerServerLive } from "xdooria/grpc/live"
 import { Health } from "xdooria/health"
 import { HealthLive } from "xdooria/health/live"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as Raw from "./Raw.ts"
-import { dial, GameApi, handlers, live, player, PlayerNotFound, response, start } from "./Game.ts"
+import { dial, GameApi, handlers, live, player, response, start } from "./Game.ts"
 
 const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => {
@@ -121,7 +120,8 @@ const watch = Effect.fnUntraced(function* (client: grpc.Client, service: string)
   const states = yield* Recorder.make<string | number>()
   const { path, requestSerialize, responseDeserialize } = Watch!
   const stream = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, { service })
-  const record = (state: string | number) => void Effect.runFork(states.record(state))
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const record = (state: string | number) => void run(states.record(state))
   stream.on("data", ({ status }: Status) => record(status))
   stream.on("error", ({ code }: grpc.ServiceError) => record(code))
   return states
@@ -328,95 +328,6 @@ describe("reflection", () => {
     Effect.gen(function* () {
       const reason = yield* reasonOf(start(live(), handlers({}), { descriptors: "Z2FyYmFnZQ==" }))
       assert.strictEqual(reason._tag, "InvalidService")
-    }).pipe(Effect.provide(LoggerTest))
-  )
-})
-
-const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
-  Effect.map(
-    start(live(), handlers(changes), { descriptors }),
-    ({ address }) =>
-      (method: string, request: string) =>
-        GrpcReflect.call({ address, method, request, deadline: "10 seconds" })
-  )
-
-describe("calls by name", () => {
-  it.live("take and give JSON", () =>
-    Effect.gen(function* () {
-      const seen = yield* Queue.unbounded<unknown>()
-      const call = yield* calling({
-        gainExp: (request: object) => Effect.as(Queue.offer(seen, request), { player: player("p1"), levelsGained: 0 })
-      })
-      const expected = { player: { id: "p1", name: "Ann", level: 7, exp: "300" } }
-      assert.deepStrictEqual(yield* call("game.GameService/GetPlayer", `{"player_id":"p1"}`), expected)
-      assert.deepStrictEqual(yield* call("/game.GameService/GetPlayer", `{"playerId":"p1"}`), expected)
-      assert.deepStrictEqual(yield* call("game.GameService/HealthCheck", ""), { status: "SERVING" })
-      for (const amount of [`"9007199254740993"`, "12"]) {
-        const request = `{"player_id":"p1","request_id":"r1","amount":${amount}}`
-        assert.deepStrictEqual(yield* call("game.GameService/GainExp", request), { ...expected, levels_gained: 0 })
-        assert.deepStrictEqual(yield* Queue.take(seen), {
-          playerId: "p1",
-          requestId: "r1",
-          amount: BigInt(amount.replaceAll('"', ""))
-        })
-      }
-    }).pipe(Effect.provide(LoggerTest))
-  )
-
-  it.live("tell a declared error by its tag and its fields", () =>
-    Effect.gen(function* () {
-      const call = yield* calling({
-        getPlayer: () => new PlayerNotFound({ playerId: "p1", at: new Date(0), seen: 7n }),
-        gainExp: () => Effect.die(new Error("hunter2"))
-      })
-      const error = yield* Effect.flip(call("game.GameService/GetPlayer", "{}"))
-      assert.include(error, { code: "NOT_FOUND", details: "no player p1" })
-      assert.deepStrictEqual(error.error, {
-        tag: "PlayerNotFound",
-        fields: { playerId: "p1", at: "1970-01-01T00:00:00.000Z", seen: "7" }
-      })
-      const fields = `{"playerId":"p1","at":"1970-01-01T00:00:00.000Z","seen":"7"}`
-      assert.strictEqual(error.message, `NOT_FOUND PlayerNotFound ${fields}`)
-      const defect = yield* Effect.flip(call("game.GameService/GainExp", "{}"))
-      assert.match(defect.message, /^INTERNAL internal error [\da-f]{16}$/)
-    }).pipe(Effect.provide(LoggerTest))
-  )
-
-  const refused = [
-    ["game.GameService/GetPlayer", `{"playre_id":"p1"}`, "INVALID_ARGUMENT", "playre_id"],
-    ["game.GameService/GetPlayer", `{"player_id":1}`, "INVALID_ARGUMENT", "player_id"],
-    ["game.GameService/GetPlayer", `{"player_id"`, "INVALID_ARGUMENT", "JSON"],
-    ["game.GameService/GainExp", `{"amount":"many"}`, "INVALID_ARGUMENT", "amount"],
-    ["game.GameService/GetPlayers", "{}", "UNIMPLEMENTED", "has no method GetPlayers"],
-    ["game.Game/GetPlayer", "{}", "UNIMPLEMENTED", "has no service game.Game"],
-    ["GetPlayer", "{}", "INVALID_ARGUMENT", "package.Service/Method"]
-  ] as const
-  for (const [method, request, code, text] of refused) {
-    it.live(`refuse ${method} ${request}`, () =>
-      Effect.gen(function* () {
-        const call = yield* calling()
-        const error = yield* Effect.flip(call(method, request))
-        assert.strictEqual(error.code, code)
-        assert.include(error.message, text)
-      }).pipe(Effect.provide(LoggerTest))
-    )
-  }
-
-  it.live("fail when there is no server, no address, no reflection, or a deadline passes", () =>
-    Effect.gen(function* () {
-      const method = "game.GameService/GetPlayer"
-      const codeOf = (address: string, deadline: Duration.Input = "10 seconds") =>
-        Effect.map(Effect.flip(GrpcReflect.call({ address, method, request: "{}", deadline })), ({ code }) => code)
-      assert.strictEqual(yield* codeOf("127.0.0.1:1"), "UNAVAILABLE")
-      assert.strictEqual(yield* codeOf("\n"), "INVALID_ARGUMENT")
-      const { address } = yield* start(live(), handlers({}))
-      assert.strictEqual(yield* codeOf(address), "UNIMPLEMENTED")
-      const served = yield* start(live(), handlers({ getPlayer: () => Effect.never }), { descriptors })
-      assert.strictEqual(yield* codeOf(served.address, "200 millis"), "DEADLINE_EXCEEDED")
-      const metadata = yield* Effect.flip(
-        GrpcReflect.call({ address, method, request: "{}", deadline: 1000, metadata: { "not a name": "" } })
-      )
-      assert.strictEqual(metadata.code, "INVALID_ARGUMENT")
     }).pipe(Effect.provide(LoggerTest))
   )
 })
