@@ -43,6 +43,8 @@ describe("Config without a layer", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(Config.get(WorldConfig))
       assert.include(error.message, "world")
+      assert.isFalse(error.isRetryable)
+      assert.isTrue(error.isSafeToRetry)
     })
   )
 })
@@ -118,6 +120,7 @@ describe("ConfigLive", () => {
     Effect.gen(function* () {
       const reason = yield* unreadable(makeLive("nobody", { environment: {} }))
       assert.strictEqual(reason.source, "config/dev/nobody.yaml")
+      assert.isTrue(reason.isSafeToRetry)
       assert.strictEqual(reason.actual, "no such file")
       assert.include(reason.message, "XDOORIA_ENV")
       const inFile = yield* unreadable(makeLive("game", { file: "package.json/game.yaml", environment: {} }))
@@ -470,6 +473,22 @@ describe("secrets", () => {
 describe("config/README.md", () => {
   it("is what its sections say: npm run gen writes it", () => {
     assert.strictEqual(readFileSync("config/README.md", "utf8"), describeSections(sections))
+  })
+
+  it("says of every key whether it must be given, and shows no secret", () => {
+    const rows = describeSections([WorldConfig])
+      .split("\n")
+      .filter((line) => line.startsWith("| `"))
+      .map((line) => line.split(" | ").slice(0, 3).join(", "))
+    assert.deepStrictEqual(rows, [
+      "| `size`, an integer, a value greater than 0, must be given",
+      "| `seed`, a text, secret, a secret for dev",
+      "| `names`, a list, each a text, `[]`",
+      "| `weights`, a list, each a number, `[1]`",
+      "| `is_open`, true or false, `false`",
+      "| `motto`, a text, none",
+      '| `mode`, "calm" or "wild", `"calm"`'
+    ])
   })
 
   it("has a meaning for every key", () => {
