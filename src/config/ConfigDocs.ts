@@ -13,8 +13,8 @@ Every key of \`config/<env>/<service>.yaml\`. This page is generated from the se
 
 A value comes from the first of: the environment variable \`XDOORIA_<SECTION>_<KEY>\` (an empty one is not set, lists are
 written with commas), the YAML file, the default. A key without a default must be given. Texts that look like a number,
-\`true\`, \`false\` or \`null\` are written in quotes. Which values win, and whether they hold, tells
-\`npx xdooria config check --file config/dev/game.yaml\`.`
+\`true\`, \`false\` or \`null\` are written in quotes. \`npx xdooria config check --file config/dev/game.yaml\` tells all that
+is wrong with a file.`
 
 const describeSection = (section: ConfigSection<unknown>): string =>
   [

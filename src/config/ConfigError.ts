@@ -20,8 +20,12 @@ export const ConfigIssue = Schema.Struct({
 /** See {@link ConfigIssue}. */
 export type ConfigIssue = typeof ConfigIssue.Type
 
-const sentence = (where: string, fault: Pick<ConfigIssue, "expected" | "actual" | "hint">): string =>
-  `${where}: expected ${fault.expected}, got ${fault.actual}${fault.hint === undefined ? "" : ` (${fault.hint})`}`
+/** A fault or a warning as one line: where, what is expected, what was found, and the hint. */
+export const describeIssue = (issue: ConfigIssue): string => {
+  const where = issue.path === "" ? issue.source : `${issue.source}: ${issue.path}`
+  const hint = issue.hint === undefined ? "" : ` (${issue.hint})`
+  return `${where}: expected ${issue.expected}, got ${issue.actual}${hint}`
+}
 
 /**
  * The source could not be read: absent, not a regular file, too large, no permission, not UTF-8. Another try may work.
@@ -39,7 +43,7 @@ export class Unreadable extends Schema.TaggedError<Unreadable>("xdooria/config/U
     return true
   }
   override get message(): string {
-    return sentence(this.source, this)
+    return describeIssue({ ...this, path: "" })
   }
 }
 
@@ -54,9 +58,7 @@ export class Rejected extends Schema.TaggedError<Rejected>("xdooria/config/Rejec
     return true
   }
   override get message(): string {
-    return this.issues
-      .map((issue) => sentence(issue.path === "" ? issue.source : `${issue.source}: ${issue.path}`, issue))
-      .join("\n")
+    return this.issues.map(describeIssue).join("\n")
   }
 }
 

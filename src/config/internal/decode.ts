@@ -156,11 +156,11 @@ const unknownKey = (
 const prefix = "XDOORIA_"
 
 /**
- * Variables of ours that name no key. In a section that there is, that is a fault; else a warning, since others use the
- * prefix too: in Kubernetes a service xdooria-game gives every pod a XDOORIA_GAME_SERVICE_HOST.
+ * Variables of ours that name no key. One that is close to a key is a fault. Any other is a warning, since others use the
+ * prefix too: in Kubernetes a service xdooria-redis gives every pod a XDOORIA_REDIS_SERVICE_HOST.
  */
 const checkVariables = (
-  { environment, sections }: Sources,
+  { environment }: Sources,
   plans: ReadonlyArray<{ readonly leaves: ReadonlyArray<Leaf> }>,
   report: Report,
   warn: Report
@@ -176,10 +176,9 @@ const checkVariables = (
       path: "",
       expected: "the variable of a key",
       actual: "an unknown one",
-      ...(meant === undefined ? {} : { hint: `did you mean ${prefix}${meant}?` })
+      hint: meant === undefined ? "no key has this name" : `did you mean ${prefix}${meant}?`
     }
-    const ours = sections.some((section) => name.startsWith(`${prefix}${section.key.toUpperCase()}_`))
-    if (ours || meant !== undefined) report(issue)
+    if (meant !== undefined) report(issue)
     else warn(issue)
   }
 }
