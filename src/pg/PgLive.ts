@@ -142,11 +142,11 @@ const transactionsOn = (pool: Pool, spanAttributes: ReadonlyArray<readonly [stri
     spanAttributes,
     acquireConnection: (restore) => pool.lease(restore),
     begin: (session, statement) => session.begin(statement ?? "BEGIN"),
-    savepoint: (session, id) => Effect.asVoid(session.executeRaw(`SAVEPOINT effect_sql_${id}`, [])),
-    releaseSavepoint: (session, id) => session.savepoint(`RELEASE SAVEPOINT effect_sql_${id}`),
+    savepoint: (session, id) => session.savepoint(`effect_sql_${id}`),
+    releaseSavepoint: (session, id) => session.releaseSavepoint(`effect_sql_${id}`),
     commit: (session) => session.commit,
     rollback: (session) => session.rollback,
-    rollbackSavepoint: (session, id) => session.savepoint(`ROLLBACK TO SAVEPOINT effect_sql_${id}`)
+    rollbackSavepoint: (session, id) => session.rollbackSavepoint(`effect_sql_${id}`)
   })
   return { transactionService, withTransaction }
 }

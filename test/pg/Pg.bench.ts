@@ -1,5 +1,6 @@
 // npm run bench -- pg: the room against node-postgres, on the real server and with as many connections.
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -60,7 +61,7 @@ const load = <E>(
 ) =>
   Effect.flatMap(nodePostgres, () =>
     Effect.map(Layer.build(layer), (context) => {
-      const sql = SqlClient.SqlClient.pipe(Effect.provide(context), Effect.runSync)
+      const sql = Context.get(context, SqlClient.SqlClient)
       return Bench.fibers(fibers, Effect.provide(call(sql), context))
     })
   )

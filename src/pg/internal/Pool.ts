@@ -1,9 +1,8 @@
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Borrower } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Net from "node:net"
@@ -27,27 +26,26 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 
 /** One borrowing: what must be given back, whenever it is looked at, so that an interrupt at any point leaks nothing. */
 interface Lease {
-  admitted: boolean
   session: Session | undefined
 }
 
 interface Waiter {
   readonly lease: Lease
-  readonly resume: (effect: Effect.Effect<void>) => void
+  readonly resume: (effect: Effect.Effect<void, SqlError>) => void
 }
 
 /** How often the pool looks for sessions that are overdue, idle for too long, or missing. */
 const sweepPeriod = "1 second"
-
-/** How long the sockets may take to say goodbye when the pool closes. */
-const closeGrace = "500 millis"
 
 /** Idle time after which TCP probes the other side: a listener has nothing else to notice a dead link by. */
 const keepAliveMillis = 10_000
 
 /**
  * A pool of sessions. At most `maxConns` exist, each has one borrower at most, waiters are served in their order.
- * Effect's own Pool can go over its maximum while it replaces a broken item, and has no bound for a wait.
+ *
+ * Sessions are dialled by the pool, not by the borrower who needs one: callers that are interrupted after a second
+ * would otherwise dial in turns and never get through. Effect's own Pool can go over its maximum while it replaces a
+ * broken item, and has no bound for a wait.
  */
 export class Pool {
   /** When a statement last succeeded and when the server was last found away, in milliseconds of the clock. */
@@ -55,6 +53,8 @@ export class Pool {
   failureAt = 0
   private readonly options: PoolOptions
   private readonly session: SessionOptions
+  /** Runs an effect in the pool's scope. */
+  private readonly fork: (effect: Effect.Effect<void>) => void
   private readonly clock: Clock.Clock
   private readonly random: Random.Random
   private readonly sockets = new Set<Net.Socket>()
@@ -62,20 +62,21 @@ export class Pool {
   /** Those that nobody has, the one that was used last at the end. */
   private readonly idle: Array<Session> = []
   private readonly waiting = new Set<Waiter>()
-  /** Borrowers that have a session or are dialling one. */
-  private admitted = 0
-  /** Sessions that are dialled or being dialled. */
+  /** Sessions that are being dialled, that are there, or that are not quite gone. */
   private open = 0
+  /** Those of them that are being dialled. */
+  private dialling = 0
   private isClosed = false
 
-  private constructor(options: PoolOptions, clock: Clock.Clock, random: Random.Random, later: SessionOptions["later"]) {
+  private constructor(options: PoolOptions, clock: Clock.Clock, random: Random.Random, fork: Pool["fork"]) {
     this.options = options
+    this.fork = fork
     this.clock = clock
     this.random = random
     this.session = {
       connection: options.connection,
       open: () => this.openSocket(),
-      later,
+      later: (delay, task) => fork(Effect.delay(Effect.sync(task), delay)),
       clock,
       statementMillis: options.statementMillis,
       onSuccess: (beganAt) => {
@@ -86,13 +87,14 @@ export class Pool {
 
   /** Makes a pool, empty at first. When the scope closes it ends every session, within a second on a dead link too. */
   static readonly make = Effect.fnUntraced(function* (options: PoolOptions) {
-    const scope = yield* Effect.scope
+    // Not the caller's scope: what bounds the end of a session must still work while that is being closed.
+    const scope = yield* Scope.make()
     const runFork = Effect.runForkWith(yield* Effect.context())
-    const later = (delay: Duration.Input, task: () => void) => {
-      runFork(Effect.forkIn(Effect.delay(Effect.sync(task), delay), scope))
+    const fork = (effect: Effect.Effect<void>) => {
+      runFork(Effect.forkIn(effect, scope, { startImmediately: true }))
     }
-    const pool = new Pool(options, yield* Clock.Clock, yield* Random.Random, later)
-    yield* Effect.addFinalizer(() => pool.close)
+    const pool = new Pool(options, yield* Clock.Clock, yield* Random.Random, fork)
+    yield* Effect.addFinalizer((exit) => Effect.andThen(pool.close, Scope.close(scope, exit)))
     yield* Effect.forkScoped(Effect.schedule(pool.sweep, Schedule.spaced(sweepPeriod)))
     return pool
   })
@@ -100,7 +102,7 @@ export class Pool {
   /** Lends a session for one effect. */
   readonly use: Borrower = (f) =>
     Effect.uninterruptibleMask((restore) => {
-      const lease: Lease = { admitted: false, session: undefined }
+      const lease: Lease = { session: undefined }
       return Effect.onExit(
         Effect.flatMap(this.take(lease, restore), (session) => restore(f(session))),
         () => this.giveBack(lease)
@@ -110,7 +112,7 @@ export class Pool {
   /** Lends a session until the scope closes. `restore` makes the wait for it interruptible. */
   lease(restore: Restore): Effect.Effect<Session, SqlError, Scope.Scope> {
     return Effect.suspend(() => {
-      const lease: Lease = { admitted: false, session: undefined }
+      const lease: Lease = { session: undefined }
       return Effect.andThen(
         Effect.addFinalizer(() => this.giveBack(lease)),
         this.take(lease, restore)
@@ -120,27 +122,28 @@ export class Pool {
 
   /** Whether a borrower would be served without waiting for another one. */
   get hasRoom(): boolean {
-    return this.admitted < this.options.maxConns
+    return this.idle.length > 0 || this.open < this.options.maxConns
   }
 
   private take(lease: Lease, restore: Restore): Effect.Effect<Session, SqlError> {
     if (this.isClosed) return Effect.fail(explained(new Unavailable({ detail: "the pool is closed" })))
-    if (this.hasRoom && this.waiting.size === 0) {
-      this.admit(lease)
-      return this.connect(lease, restore)
+    if (this.waiting.size === 0) {
+      for (let session = this.idle.pop(); session !== undefined; session = this.idle.pop()) {
+        if (this.isUsable(session)) {
+          lease.session = session
+          return Effect.succeed(session)
+        }
+        this.retire(session)
+      }
     }
-    return Effect.flatMap(restore(this.wait(lease)), () => this.connect(lease, restore))
-  }
-
-  private admit(lease: Lease): void {
-    lease.admitted = true
-    this.admitted++
+    return Effect.map(restore(this.wait(lease)), () => lease.session!)
   }
 
   private wait(lease: Lease): Effect.Effect<void, SqlError> {
-    return Effect.callback<void>((resume) => {
+    return Effect.callback<void, SqlError>((resume) => {
       const waiter = { lease, resume }
       this.waiting.add(waiter)
+      this.dialForWaiters()
       return Effect.sync(() => this.waiting.delete(waiter))
     }).pipe(
       Effect.timeoutOrElse({
@@ -150,79 +153,77 @@ export class Pool {
     )
   }
 
-  /** Gives an admitted borrower a session: one that is idle, else a new one. */
-  private connect(lease: Lease, restore: Restore): Effect.Effect<Session, SqlError> {
-    const session = this.idle.pop()
-    if (session === undefined) return this.dial(lease, restore)
-    if (!this.isUsable(session)) return Effect.andThen(this.discard(session), () => this.connect(lease, restore))
-    lease.session = session
-    return Effect.succeed(session)
+  private nextWaiter(): Waiter | undefined {
+    const [next] = this.waiting
+    if (next !== undefined) this.waiting.delete(next)
+    return next
   }
 
-  private dial(lease: Lease, restore: Restore): Effect.Effect<Session, SqlError> {
+  /** Gives a session to whoever waits for one, else keeps it. */
+  private offer(session: Session): void {
+    const next = this.nextWaiter()
+    if (next === undefined) {
+      session.idleSince = this.clock.currentTimeMillisUnsafe()
+      this.idle.push(session)
+    } else {
+      next.lease.session = session
+      // Not in this stack: a chain of borrowers that each finish at once would overflow it.
+      queueMicrotask(() => next.resume(Effect.void))
+    }
+  }
+
+  private dialForWaiters(): void {
+    while (this.dialling < this.waiting.size && this.open < this.options.maxConns) this.dial()
+  }
+
+  private dial(): void {
     this.open++
+    this.dialling++
     const dialling = Session.dial(this.session, (session) => {
+      this.dialling--
       const { maxLifetimeMillis } = this.options
       // Spread, so that sessions which were opened together do not end together.
       const lifetime = maxLifetimeMillis * (0.9 + 0.2 * this.random.nextDoubleUnsafe())
       session.expiresAt = this.clock.currentTimeMillisUnsafe() + lifetime
       this.sessions.add(session)
-      lease.session = session
+      this.offer(session)
     })
-    return Effect.onError(restore(dialling), () =>
+    const failed = (error: SqlError) =>
       Effect.sync(() => {
-        if (lease.session !== undefined) return
         this.open--
+        this.dialling--
         this.failureAt = this.clock.currentTimeMillisUnsafe()
+        this.nextWaiter()?.resume(Effect.fail(error))
+        this.dialForWaiters()
       })
-    )
+    this.fork(Effect.matchEffect(dialling, { onSuccess: () => Effect.void, onFailure: failed }))
   }
 
   private isUsable(session: Session): boolean {
     return session.isClean && this.clock.currentTimeMillisUnsafe() < session.expiresAt
   }
 
-  private giveBack(lease: Lease): Effect.Effect<void> {
-    const { session } = lease
-    if (session === undefined || this.keep(session)) {
-      this.leave(lease)
-      return Effect.void
-    }
-    return Effect.ensuring(
-      this.discard(session),
-      Effect.sync(() => this.leave(lease))
-    )
+  private giveBack({ session }: Lease): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (session === undefined) return
+      session.settle()
+      if (this.isUsable(session)) this.offer(session)
+      else this.retire(session)
+    })
   }
 
-  private keep(session: Session): boolean {
-    session.settle()
-    if (this.isClosed || !this.isUsable(session)) return false
-    session.idleSince = this.clock.currentTimeMillisUnsafe()
-    this.idle.push(session)
-    return true
-  }
-
-  private discard(session: Session): Effect.Effect<void> {
+  /** Ends a session. Nobody waits for that, but its place is taken until it is gone, at the server too. */
+  private retire(session: Session): void {
     if (session.isDead) this.failureAt = this.clock.currentTimeMillisUnsafe()
-    this.open--
-    this.sessions.delete(session)
-    return session.close
+    const gone = Effect.sync(() => {
+      this.open--
+      this.sessions.delete(session)
+      this.dialForWaiters()
+    })
+    this.fork(Effect.andThen(session.close, gone))
   }
 
-  /** Admits the borrower that has waited longest in the place of one that leaves. */
-  private leave(lease: Lease): void {
-    if (!lease.admitted) return
-    lease.admitted = false
-    this.admitted--
-    const [next] = this.waiting
-    if (next === undefined) return
-    this.waiting.delete(next)
-    this.admit(next.lease)
-    // Not in this stack: a chain of borrowers that each leave at once would overflow it.
-    queueMicrotask(() => next.resume(Effect.void))
-  }
-
-  private readonly sweep: Effect.Effect<void> = Effect.suspend(() => {
+  private readonly sweep: Effect.Effect<void> = Effect.sync(() => {
     const { maxIdleMillis, minConns } = this.options
     const now = this.clock.currentTimeMillisUnsafe()
     for (const session of this.sessions) {
@@ -231,22 +232,12 @@ export class Pool {
     let spare = this.open - minConns
     const isStale = (session: Session) =>
       !this.isUsable(session) || (session.idleSince + maxIdleMillis < now && spare-- > 0)
-    const stale = this.idle.filter(isStale)
-    for (const session of stale) this.idle.splice(this.idle.indexOf(session), 1)
-    return Effect.andThen(
-      Effect.forEach(stale, (session) => this.discard(session), { discard: true }),
-      Effect.ignore(
-        Effect.whileLoop({ while: () => this.open < minConns && this.hasRoom, body: this.warm, step: () => {} })
-      )
-    )
+    for (const session of this.idle.filter(isStale)) {
+      this.idle.splice(this.idle.indexOf(session), 1)
+      this.retire(session)
+    }
+    while (this.open < minConns) this.dial()
   })
-
-  private readonly warm = (): Effect.Effect<void, SqlError> =>
-    Effect.uninterruptibleMask((restore) => {
-      const lease: Lease = { admitted: false, session: undefined }
-      this.admit(lease)
-      return Effect.onExit(Effect.asVoid(this.dial(lease, restore)), () => this.giveBack(lease))
-    })
 
   private openSocket(): Net.Socket {
     const socket = Net.connect({
@@ -262,20 +253,11 @@ export class Pool {
 
   private readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.isClosed = true
-    return Effect.forEach(this.sessions, (session) => session.close, { discard: true })
+    return Effect.forEach(this.sessions, (session) => session.close, { concurrency: "unbounded", discard: true })
   }).pipe(
     Effect.andThen(
-      Effect.callback<void>((resume) => {
-        const look = () => {
-          if (this.sockets.size === 0) resume(Effect.void)
-        }
-        for (const socket of this.sockets) socket.once("close", look)
-        look()
-      })
-    ),
-    Effect.timeoutOption(closeGrace),
-    Effect.andThen(
       Effect.sync(() => {
+        // Those that were being dialled, or carried a cancel.
         for (const socket of this.sockets) socket.destroy()
       })
     )

@@ -5,7 +5,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Connection } from "effect/sql/SqlConnection"
 import { ConnectionError, SqlError, type SqlErrorReason, UnknownError } from "effect/sql/SqlError"
@@ -15,11 +14,11 @@ import { InvalidInput, OutcomeUnknown, type PgErrorReason, TransactionAborted, U
 import { refuse } from "./parameters.ts"
 import { StatementTimeout } from "./StatementTimeout.ts"
 
-/** How long an interrupted caller waits for the server to confirm the cancel, before the session is given up. */
-const cancelGrace = "100 millis"
-
-/** How long a ROLLBACK may take before the session, and with it the transaction, is given up instead. */
-const rollbackGrace = "1 second"
+/**
+ * How long a caller who is interrupted or has failed waits for the server: for the end of a cancelled statement, of a
+ * ROLLBACK, of a COMMIT that is under way. Then the session, and with it the transaction, is given up instead.
+ */
+const grace = "50 millis"
 
 /** What a session is made with, the same for all of a pool. */
 export interface SessionOptions {
@@ -109,7 +108,7 @@ export class Session implements Connection {
       this.socket = socket
     } else {
       this.isSpoiled = true
-      this.options.later(cancelGrace, () => {
+      this.options.later(grace, () => {
         this.kill()
         socket.destroy()
       })
@@ -136,10 +135,16 @@ export class Session implements Connection {
     this.socket!.destroy()
   }
 
-  /** Ends it: politely when it is clean. */
+  /** Ends it, and waits for the server to do so too: until then it counts there. The grace is the bound. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    if (!this.isClean) this.kill()
-    return Scope.close(this.scope, Exit.void)
+    this.options.later(grace, () => this.kill())
+    return Effect.andThen(
+      Scope.close(this.scope, Exit.void),
+      Effect.callback<void>((resume) => {
+        if (this.socket!.closed) resume(Effect.void)
+        else this.socket!.once("close", () => resume(Effect.void))
+      })
+    )
   })
 
   /** Takes it back from a borrower whose statement may have been interrupted. */
@@ -214,7 +219,7 @@ export class Session implements Connection {
       Effect.addFinalizer(() =>
         Effect.sync(() => {
           this.isSpoiled = true
-          this.options.later(cancelGrace, () => this.kill())
+          this.options.later(grace, () => this.kill())
         })
       )
     )
@@ -237,7 +242,9 @@ export class Session implements Connection {
     return Effect.forkChild(this.executeRaw("COMMIT", []), { startImmediately: true })
   }).pipe(
     Effect.flatMap((sent) =>
-      Effect.catchCauseIf(Effect.interruptible(Fiber.join(sent)), Cause.hasInterrupts, () => this.insist(sent))
+      Effect.catchCauseIf(Effect.interruptible(Fiber.join(sent)), Cause.hasInterrupts, () =>
+        this.insist(Fiber.join(sent))
+      )
     ),
     Effect.flatMap((result) => {
       this.phase = "autocommit"
@@ -252,13 +259,17 @@ export class Session implements Connection {
     )
   )
 
-  private insist<A>(sent: Fiber.Fiber<A, SqlError>): Effect.Effect<A, SqlError> {
-    return Effect.timeoutOrElse(Fiber.join(sent), {
-      duration: cancelGrace,
-      orElse: () => {
-        this.kill()
-        return Fiber.join(sent)
-      }
+  /** Waits for what cannot be interrupted, and kills the session when that takes longer than the grace. */
+  private insist<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      let isOver = false
+      this.options.later(grace, () => {
+        if (!isOver) this.kill()
+      })
+      const over = Effect.sync(() => {
+        isOver = true
+      })
+      return Effect.ensuring(effect, over)
     })
   }
 
@@ -267,21 +278,29 @@ export class Session implements Connection {
     this.phase = "autocommit"
   })
 
-  /** A statement about a savepoint, whose failure ends the transaction and is not reported by itself. */
-  savepoint(statement: string): Effect.Effect<void> {
-    return this.quietly(statement, () => {})
+  /** Sets a savepoint in the open transaction. */
+  savepoint(name: string): Effect.Effect<void, SqlError> {
+    return Effect.interruptible(Effect.asVoid(this.executeRaw(`SAVEPOINT ${name}`, [])))
+  }
+
+  /** Keeps what was done since the savepoint. Its failure ends the transaction and is not reported by itself. */
+  releaseSavepoint(name: string): Effect.Effect<void> {
+    return this.quietly(`RELEASE SAVEPOINT ${name}`, () => {})
+  }
+
+  /** Undoes what was done since the savepoint. Its failure ends the transaction and is not reported by itself. */
+  rollbackSavepoint(name: string): Effect.Effect<void> {
+    return this.quietly(`ROLLBACK TO SAVEPOINT ${name}`, () => {})
   }
 
   private quietly(statement: string, onSuccess: () => void): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.isSpoiled || this.isDead) return Effect.void
-      return Effect.matchCause(Effect.timeoutOption(this.executeRaw(statement, []), rollbackGrace), {
-        onSuccess: (reply) => {
-          if (Option.isSome(reply)) onSuccess()
-          else this.isSpoiled = true
-        },
+      return Effect.matchCause(this.insist(this.executeRaw(statement, [])), {
+        onSuccess,
         onFailure: () => {
-          this.isSpoiled = true
+          // Not when the connection was lost: then what follows shall say so.
+          if (!this.isDead) this.isSpoiled = true
         }
       })
     })

@@ -1,0 +1,4 @@
+import { PgEmbedded } from "xdooria/pg/embedded"
+import { suite } from "./PgContract.ts"
+
+suite("PgEmbedded", PgEmbedded)
