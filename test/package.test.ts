@@ -4,7 +4,7 @@ import { execFile } from "node:child_process"
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { cp } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import { promisify } from "node:util"
 import { root } from "./support/Sources.ts"
 
@@ -67,6 +67,12 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
 
+/** Puts an example into the user's folder, with what `npm run gen` would write there from the .proto files. */
+const copyProgram = async (example: string): Promise<void> => {
+  await cp(root + example, join(folder, example))
+  await cp(`${root}src/gen`, join(folder, "src/gen"), { recursive: true })
+}
+
 describe("the package", () => {
   it("holds what its users need and nothing else", () => {
     assert.deepStrictEqual(
@@ -115,7 +121,6 @@ describe("the package", () => {
   const examples = globSync("test/examples/*.ts", { cwd: root }).toSorted()
 
   it.each(examples)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {
-    const copy = join(folder, basename(example))
     // The configuration that the package comes with, where a user has it: in the folder that the program starts in.
     await cp(join(folder, "node_modules/xdooria/config"), join(folder, "config"), { recursive: true })
     // The server's binaries are an optional peer: taken from this repository instead of being installed again.
@@ -125,8 +130,8 @@ describe("the package", () => {
       rmSync(link, { force: true })
       symlinkSync(root + binaries, link)
     }
-    await cp(root + example, copy)
-    assert.isAbove((await succeeds(node, ["--disable-proto=delete", copy], folder)).length, 0)
+    await copyProgram(example)
+    assert.isAbove((await succeeds(node, ["--disable-proto=delete", example], folder)).length, 0)
   })
 
   it("has types that a strict compiler accepts", { timeout: 60_000 }, async () => {
@@ -139,12 +144,13 @@ describe("the package", () => {
         // Our declarations are read too; what is wrong in those of others is not ours to fail for.
         skipLibCheck: false,
         noEmit: true,
+        allowImportingTsExtensions: true,
         types: ["node"],
         typeRoots: [`${root}node_modules/@types`]
       },
-      files: ["types.ts", ...examples.map((example) => basename(example))]
+      files: ["types.ts", ...examples]
     }
-    for (const example of examples) await cp(root + example, join(folder, basename(example)))
+    for (const example of examples) await copyProgram(example)
     const imports = subpaths.map((subpath, i) => `import * as m${i} from "${subpath}"\nvoid m${i}`)
     writeFileSync(join(folder, "types.ts"), imports.join("\n"))
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config))

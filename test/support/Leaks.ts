@@ -105,8 +105,9 @@ export const snapshot = (): Snapshot =>
 
 const nameOf = (handle: object): string => {
   const kind = handle.constructor.name
-  const { localPort, remoteAddress, remotePort } = handle as Partial<Socket>
+  const { connecting, destroyed, localPort, remoteAddress, remotePort } = handle as Partial<Socket>
   if (remotePort !== undefined) return `${kind} from ${localPort} to ${remoteAddress}:${remotePort}`
+  if (destroyed !== undefined) return `${kind}${connecting ? ", connecting" : ""}${destroyed ? ", destroyed" : ""}`
   const { pid, spawnfile } = handle as { pid?: number; spawnfile?: string }
   return pid === undefined ? kind : `${kind} ${spawnfile} with id ${pid}`
 }
