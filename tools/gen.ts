@@ -1,9 +1,12 @@
-// Writes src/gen from proto/: messages and service definitions by ts-proto, and the descriptor set that reflection
-// serves. `--check` writes to a temporary folder instead and fails when src/gen differs.
+// Writes what is derived: src/gen from proto/ (messages and service definitions by ts-proto, and the descriptor set that
+// reflection serves), and config/README.md from the sections of the rooms. `--check` writes to a temporary folder instead
+// and fails when something differs.
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { describeSections } from "../src/config/ConfigDocs.ts"
+import { sections } from "../src/config/sections.ts"
 
 const run = (args: ReadonlyArray<string>): void => {
   const { status } = spawnSync("node_modules/.bin/buf", args, {
@@ -22,26 +25,30 @@ const generate = (out: string): void => {
     join(out, "src/gen/descriptors.ts"),
     `// The FileDescriptorSet of proto/, in base64: what reflection serves.\nexport const descriptors = "${descriptors}"\n`
   )
+  mkdirSync(join(out, "config"), { recursive: true })
+  writeFileSync(join(out, "config/README.md"), describeSections(sections))
 }
 
-const files = (root: string): Map<string, string> =>
-  new Map(
-    existsSync(root)
-      ? readdirSync(root, { recursive: true, withFileTypes: true })
-          .filter((entry) => entry.isFile())
-          .map((entry) => join(entry.parentPath, entry.name))
-          .map((path) => [path.slice(root.length + 1), readFileSync(path, "utf8")])
-      : []
+/** The derived files of a folder, by their path in it. */
+const files = (root: string): Map<string, string> => {
+  const paths = existsSync(join(root, "src/gen"))
+    ? readdirSync(join(root, "src/gen"), { recursive: true, encoding: "utf8" })
+    : []
+  return new Map(
+    ["config/README.md", ...paths.filter((path) => path.endsWith(".ts")).map((path) => `src/gen/${path}`)]
+      .filter((path) => existsSync(join(root, path)))
+      .map((path) => [path, readFileSync(join(root, path), "utf8")])
   )
+}
 
 if (process.argv.includes("--check")) {
   const out = mkdtempSync(join(tmpdir(), "xdooria-gen-"))
   generate(out)
-  const [fresh, committed] = [files(join(out, "src/gen")), files("src/gen")]
+  const [fresh, committed] = [files(out), files(".")]
   rmSync(out, { recursive: true })
   const stale = [...new Set([...fresh.keys(), ...committed.keys()])].filter((f) => fresh.get(f) !== committed.get(f))
   if (stale.length > 0) {
-    console.error(`src/gen differs from proto/: run \`npm run gen\`\n${stale.map((f) => `  src/gen/${f}`).join("\n")}`)
+    console.error(`derived files are not what they are derived from: run \`npm run gen\`\n${stale.join("\n")}`)
     process.exit(1)
   }
 } else {
