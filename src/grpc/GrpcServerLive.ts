@@ -1,7 +1,6 @@
 import * as grpc from "@grpc/grpc-js"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,7 +9,6 @@ import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as net from "node:net"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
@@ -152,22 +150,24 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
     })
     const injector = native.createConnectionInjector(grpc.ServerCredentials.createInsecure())
 
-    const drain = Effect.fnUntraced(function* (listener: net.Server, health: Health.ServingHealth) {
+    const drain = Effect.fnUntraced(function* (listener: Listener.Listener, health: Health.ServingHealth) {
       yield* Effect.logInfo("grpc server stopping")
       yield* health.leave
       yield* Effect.sleep(options.drainDelay)
       address = undefined
-      listener.close()
+      yield* listener.close
       for (const call of standing) call.sendStatus(Call.toStatus(stopping))
-      const closed = yield* Deferred.make<void>()
-      native.tryShutdown(() => Deferred.doneUnsafe(closed, Effect.void))
-      const drained = Effect.andThen(idle(calls), Deferred.await(closed))
+      // Tells every connection to go away. It does not wait for those that it was handed.
+      native.tryShutdown(() => {})
+      const drained = Effect.andThen(idle(calls), listener.flushed)
       const inTime = yield* drained.pipe(Effect.timeoutOption(options.grace))
       if (Option.isNone(inTime)) {
         for (const call of calls.open) call.end(stopping)
         yield* drained.pipe(Effect.timeoutOption(cutTime))
       }
-      native.forceShutdown()
+      // A peer that has not read yet that it should go away must not find the connection reset.
+      yield* listener.closed.pipe(Effect.timeoutOption(cutTime))
+      yield* listener.cut
       yield* Effect.logInfo("grpc server stopped")
     })
 
@@ -195,7 +195,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
         yield* Effect.acquireRelease(
           Listener.listen(host, port, (socket) => injector.injectConnection(socket)),
           (listener) => drain(listener, health)
-        ).pipe(Effect.map((listener) => (address = Listener.addressOf(listener, host))))
+        ).pipe(Effect.map((listener) => (address = listener.address)))
         yield* Effect.forkScoped(Effect.all([health.follow, expire(calls)], { concurrency: 2, discard: true }))
         yield* Effect.logInfo("grpc server listening").pipe(Effect.annotateLogs({ address, services: names }))
       })

@@ -344,6 +344,9 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
         const read = yield* reasonOf(game.getPlayer({ playerId: "p1" }))
         const write = yield* reasonOf(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n }))
         const seen = [request, read, write].map(({ _tag, isSafeToRetry }) => [_tag, isSafeToRetry])
+        const log = yield* LogRecorder
+        const codes = (yield* log.lines).flatMap(({ code }) => (code === undefined ? [] : [code]))
+        assert.deepStrictEqual(codes, ["RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"])
         // The first was never sent; the last was applied, and only its reply did not fit.
         assert.deepStrictEqual(seen, [
           ["ResourceExhausted", true],

@@ -240,11 +240,14 @@ describe("stopping", () => {
       ).pipe(Scope.provide(scope))
       const game = yield* dial(address)
       const raw = yield* Raw.connect(address)
+      const disconnected = yield* Deferred.make<void>()
+      raw.session.on("close", () => Deferred.doneUnsafe(disconnected, Effect.void))
       yield* Effect.forkScoped(raw.call("/game.GameService/GainExp", Buffer.alloc(0), { end: false }))
       const read = yield* Effect.forkChild(reasonOf(game.getPlayer({ playerId: "p1" })))
       yield* started
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(read))._tag, "Unavailable")
+      yield* Deferred.await(disconnected)
       yield* release
     }).pipe(Effect.provide(LoggerTest))
   )
