@@ -9,7 +9,7 @@ export { run, transaction, type TransactionOptions } from "./internal/transactio
 const seconds = (value: number, description: string) =>
   Config.Seconds.pipe(Config.withDefault(value), Schema.annotateKey({ description }))
 
-const connections = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10_000 }))
+const connections = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 10_000 }))
 
 /** Section `database`. Every time but `max_idle_time` and `start_timeout` must be more than 0. */
 export const PgConfig = Config.section(
@@ -32,10 +32,11 @@ export const PgConfig = Config.section(
       Config.withDefault("xdooria_game"),
       Schema.annotate({ description: "Name of the database" })
     ),
-    maxConns: connections
-      .check(Schema.isGreaterThanOrEqualTo(1))
-      .pipe(Config.withDefault(20), Schema.annotate({ description: "Most connections that exist at any time" })),
-    minConns: connections.pipe(
+    maxConns: connections(1).pipe(
+      Config.withDefault(20),
+      Schema.annotate({ description: "Most connections that exist at any time" })
+    ),
+    minConns: connections(0).pipe(
       Config.withDefault(1),
       Schema.annotate({ description: "Connections that are kept when there is nothing to do" })
     ),

@@ -23,6 +23,8 @@ import {
   UniqueViolation
 } from "./PgErrorReason.ts"
 
+export * from "./PgErrorReason.ts"
+
 /** What is read of an error of the server's or of Node's. Its text and details are not: they can hold row values. */
 interface Cause {
   readonly code?: unknown

@@ -1,3 +1,2 @@
 export * as Pg from "./Pg.ts"
 export * from "./PgError.ts"
-export * from "./PgErrorReason.ts"

@@ -1,0 +1,65 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { Pg } from "xdooria/pg"
+
+const decode = Schema.decodeUnknownEffect(Pg.PgConfig.schema)
+
+describe("PgConfig", () => {
+  it.effect("has defaults for everything", () =>
+    Effect.gen(function* () {
+      const values = yield* decode({})
+      assert.include(values, { host: "localhost", port: 5432, user: "xdooria", database: "xdooria_game" })
+      assert.deepStrictEqual(Pg.PgConfig.check(values, "prod"), [])
+    })
+  )
+
+  it.effect("takes the values of the plan, and hides the password", () =>
+    Effect.gen(function* () {
+      const plan = {
+        host: "db",
+        port: 5432,
+        user: "u",
+        password: "canary8f2",
+        database: "d",
+        maxConns: 20,
+        minConns: 5
+      }
+      const values = yield* decode({ ...plan, maxIdleTime: 300 })
+      assert.strictEqual(Redacted.value(values.password), "canary8f2")
+      assert.notInclude(JSON.stringify(values) + String(values.password), "canary8f2")
+    })
+  )
+
+  const malformed: ReadonlyArray<object> = [
+    { port: 0 },
+    { port: "80abc" },
+    { host: "" },
+    { maxConns: 0 },
+    { maxConns: 1.5 },
+    { minConns: -1 },
+    { connectTimeout: -1 },
+    { statementTimeout: "5 seconds" },
+    { maxIdleTime: Number.NaN },
+    { tls: "prefer" },
+    { tls: "allow" },
+    { password: 5 }
+  ]
+  for (const values of malformed) {
+    it.effect(`refuses ${JSON.stringify(values)}`, () =>
+      Effect.map(Effect.exit(decode(values)), (exit) => assert.strictEqual(exit._tag, "Failure"))
+    )
+  }
+
+  it.effect("refuses times of 0 where nothing could be done in them, and more connections kept than allowed", () =>
+    Effect.gen(function* () {
+      const values = yield* decode({ statementTimeout: 0, lockTimeout: 0, maxIdleTime: 0, maxConns: 2, minConns: 3 })
+      assert.deepStrictEqual(Pg.PgConfig.check(values, "dev"), [
+        { field: "statementTimeout", expected: "more than 0" },
+        { field: "lockTimeout", expected: "more than 0" },
+        { field: "minConns", expected: "at most max_conns (2)" }
+      ])
+    })
+  )
+})

