@@ -96,6 +96,24 @@ describe("listening", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
+  it.live("replaces connections that are old, and fails no call by that", () =>
+    Effect.gen(function* () {
+      const handler = () => Effect.as(Effect.sleep(5), response("p1"))
+      const { address } = yield* start(
+        live({ maxConnectionAge: Duration.millis(40) }),
+        handlers({ getPlayer: handler })
+      )
+      const raw = yield* Raw.connect(address)
+      const replaced = yield* Deferred.make<void>()
+      raw.session.on("goaway", () => Deferred.doneUnsafe(replaced, Effect.void))
+      const game = yield* dial(address)
+      const load = yield* Effect.forkChild(Effect.forever(game.getPlayer({ playerId: "p1" })))
+      yield* Effect.raceFirst(Deferred.await(replaced), Fiber.join(load))
+      yield* Effect.replicateEffect(game.getPlayer({ playerId: "p1" }), 20, { discard: true })
+      yield* Fiber.interrupt(load)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("can be interrupted, and leaves nothing", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(Effect.scoped(serveOn("localhost", 0)), { startImmediately: true })
