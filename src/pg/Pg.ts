@@ -11,7 +11,7 @@ const seconds = (value: number, description: string) =>
 
 const connections = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 10_000 }))
 
-/** Section `database`. Every time but `max_idle_time` and `start_timeout` must be more than 0. */
+/** Section `database`. Every time but `max_idle_time` must be more than 0. */
 export const PgConfig = Config.section(
   "database",
   {
@@ -77,7 +77,8 @@ const positive = [
   "acquireTimeout",
   "statementTimeout",
   "lockTimeout",
-  "idleInTransactionTimeout"
+  "idleInTransactionTimeout",
+  "startTimeout"
 ] as const
 
 /** The values of {@link PgConfig}. */

@@ -1,5 +1,4 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -113,8 +112,7 @@ const watch = Effect.fnUntraced(function* (pool: Pool, at: string) {
     return Effect.andThen(reporter.report("pg", state), changed ? line : Effect.void)
   }
   const look = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
-    if (now - pool.successAt <= quietPeriod && pool.failureAt <= pool.successAt) return yield* tell(undefined)
+    if (pool.now() - pool.successAt <= quietPeriod && pool.failureAt <= pool.successAt) return yield* tell(undefined)
     // All sessions are at work: what becomes of their statements will tell.
     if (!pool.hasRoom) return
     const answer = yield* ping(pool).pipe(
@@ -170,6 +168,7 @@ const makeClient = Effect.fnUntraced(function* (pool: Pool, options: PgOptions) 
     compiler: PgClient.makeCompiler(),
     driver: "pg",
     spanAttributes,
+    // Every connection of this client is a Session: the same key, with the type that SqlClient knows it by.
     transactionService: transactionService as never
   })
   return Object.assign(sql, {

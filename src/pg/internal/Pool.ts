@@ -1,3 +1,4 @@
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -48,14 +49,15 @@ const keepAliveMillis = 10_000
  * broken item, and has no bound for a wait.
  */
 export class Pool {
-  /** When a statement last succeeded and when the server was last found away, in milliseconds of the clock. */
+  /** When a statement last succeeded and when the server was last found away, by {@link now}. */
   successAt = 0
   failureAt = 0
+  /** The time in milliseconds, of a clock that is never set. */
+  readonly now: () => number
   private readonly options: PoolOptions
   private readonly session: SessionOptions
   /** Runs an effect in the pool's scope. */
   private readonly fork: (effect: Effect.Effect<void>) => void
-  private readonly clock: Clock.Clock
   private readonly random: Random.Random
   private readonly sockets = new Set<Net.Socket>()
   private readonly sessions = new Set<Session>()
@@ -71,13 +73,13 @@ export class Pool {
   private constructor(options: PoolOptions, clock: Clock.Clock, random: Random.Random, fork: Pool["fork"]) {
     this.options = options
     this.fork = fork
-    this.clock = clock
+    this.now = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
     this.random = random
     this.session = {
       connection: options.connection,
       open: () => this.openSocket(),
       later: (delay, task) => fork(Effect.delay(Effect.sync(task), delay)),
-      clock,
+      now: this.now,
       statementMillis: options.statementMillis,
       onSuccess: (beganAt) => {
         this.successAt = beganAt
@@ -148,9 +150,16 @@ export class Pool {
     }).pipe(
       Effect.timeoutOrElse({
         duration: this.options.acquireMillis,
-        orElse: () => Effect.fail(explained(new PoolExhausted({ maxConns: this.options.maxConns })))
+        orElse: () => Effect.fail(explained(this.whyNone()))
       })
     )
+  }
+
+  private whyNone(): PoolExhausted | Unavailable {
+    const { maxConns } = this.options
+    return this.sessions.size < maxConns
+      ? new Unavailable({ detail: "no connection within acquire_timeout" })
+      : new PoolExhausted({ maxConns })
   }
 
   private nextWaiter(): Waiter | undefined {
@@ -163,7 +172,7 @@ export class Pool {
   private offer(session: Session): void {
     const next = this.nextWaiter()
     if (next === undefined) {
-      session.idleSince = this.clock.currentTimeMillisUnsafe()
+      session.idleSince = this.now()
       this.idle.push(session)
     } else {
       next.lease.session = session
@@ -184,29 +193,27 @@ export class Pool {
       const { maxLifetimeMillis } = this.options
       // Spread, so that sessions which were opened together do not end together.
       const lifetime = maxLifetimeMillis * (0.9 + 0.2 * this.random.nextDoubleUnsafe())
-      session.expiresAt = this.clock.currentTimeMillisUnsafe() + lifetime
+      session.expiresAt = this.now() + lifetime
       this.sessions.add(session)
       this.offer(session)
     })
-    const failed = (error: SqlError) =>
-      Effect.sync(() => {
-        this.open--
-        this.dialling--
-        this.failureAt = this.clock.currentTimeMillisUnsafe()
-        this.nextWaiter()?.resume(Effect.fail(error))
-        this.dialForWaiters()
-      })
-    this.fork(Effect.matchEffect(dialling, { onSuccess: () => Effect.void, onFailure: failed }))
+    const onFailure = (cause: Cause.Cause<SqlError>) => {
+      this.open--
+      this.dialling--
+      this.failureAt = this.now()
+      this.nextWaiter()?.resume(Effect.failCause(cause))
+      this.dialForWaiters()
+    }
+    this.fork(Effect.matchCause(dialling, { onSuccess: () => {}, onFailure }))
   }
 
   private isUsable(session: Session): boolean {
-    return session.isClean && this.clock.currentTimeMillisUnsafe() < session.expiresAt
+    return session.isClean && this.now() < session.expiresAt
   }
 
   private giveBack({ session }: Lease): Effect.Effect<void> {
     return Effect.sync(() => {
       if (session === undefined) return
-      session.settle()
       if (this.isUsable(session)) this.offer(session)
       else this.retire(session)
     })
@@ -214,7 +221,7 @@ export class Pool {
 
   /** Ends a session. Nobody waits for that, but its place is taken until it is gone, at the server too. */
   private retire(session: Session): void {
-    if (session.isDead) this.failureAt = this.clock.currentTimeMillisUnsafe()
+    if (session.isDead) this.failureAt = this.now()
     const gone = Effect.sync(() => {
       this.open--
       this.sessions.delete(session)
@@ -225,7 +232,7 @@ export class Pool {
 
   private readonly sweep: Effect.Effect<void> = Effect.sync(() => {
     const { maxIdleMillis, minConns } = this.options
-    const now = this.clock.currentTimeMillisUnsafe()
+    const now = this.now()
     for (const session of this.sessions) {
       if (session.isOverdue(now)) session.kill()
     }

@@ -40,7 +40,7 @@ const settings = {
   listen_addresses: "",
   fsync: "off",
   shared_buffers: "32MB",
-  max_connections: "100",
+  max_connections: "200",
   dynamic_shared_memory_type: "mmap",
   wal_level: "minimal",
   max_wal_senders: "0",

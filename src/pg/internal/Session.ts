@@ -1,6 +1,5 @@
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as Cause from "effect/Cause"
-import type { Clock } from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -28,7 +27,8 @@ export interface SessionOptions {
   readonly open: () => Socket
   /** Runs a task of ours after a time, in the pool's scope. */
   readonly later: (delay: Duration.Input, task: () => void) => void
-  readonly clock: Clock
+  /** The time in milliseconds, of a clock that is never set. */
+  readonly now: () => number
   /** `statement_timeout` in milliseconds. */
   readonly statementMillis: number
   /** Told when a statement that began at this time has succeeded. */
@@ -58,7 +58,7 @@ const rowsOf = (result: PgConnection.Result) => result.rows
  */
 export class Session implements Connection {
   readonly scope = Scope.makeUnsafe()
-  /** Since when nobody has it, and when it has served long enough, in milliseconds of the clock. Kept by the pool. */
+  /** Since when nobody has it, and when it has served long enough. Kept by the pool. */
   idleSince = 0
   expiresAt = 0
   private wire!: PgConnection.PgConnection
@@ -66,6 +66,7 @@ export class Session implements Connection {
   private phase: "autocommit" | "transaction" | "commit" = "autocommit"
   /** Never to be used again, nor anything more in this transaction. */
   private isSpoiled = false
+  private inFlight = 0
   private beganAt = 0
   private allowance = 0
   private readonly options: SessionOptions
@@ -127,7 +128,7 @@ export class Session implements Connection {
 
   /** Whether the statement in flight has had its time and a second more, in which the server should have ended it. */
   isOverdue(now: number): boolean {
-    return this.beganAt > 0 && now - this.beganAt > this.allowance + 1_000
+    return this.inFlight > 0 && now - this.beganAt > this.allowance + 1_000
   }
 
   /** Ends it at once: what is in flight fails, and the server rolls back what was not committed. */
@@ -147,21 +148,18 @@ export class Session implements Connection {
     )
   })
 
-  /** Takes it back from a borrower whose statement may have been interrupted. */
-  settle(): void {
-    this.beganAt = 0
-  }
-
   private readonly finished = (exit: Exit.Exit<unknown, SqlError>) => {
     if (Exit.isSuccess(exit)) this.options.onSuccess(this.beganAt)
-    this.beganAt = 0
+    this.inFlight--
+    // The driver runs the next one of several that were sent at once.
+    if (this.inFlight > 0) this.beganAt = this.options.now()
     return Effect.void
   }
 
   /** A statement that was in flight when the connection was lost has an unknown outcome; not so before a COMMIT. */
   private readonly explain = (error: SqlError): SqlError => {
     if (error.reason._tag !== "ConnectionError") return error
-    const detail = this.isOverdue(this.options.clock.currentTimeMillisUnsafe()) ? "no reply" : "connection closed"
+    const detail = this.isOverdue(this.options.now()) ? "no reply" : "connection closed"
     return explained(this.phase === "transaction" ? new Unavailable({ detail }) : new OutcomeUnknown({ detail }))
   }
 
@@ -179,7 +177,7 @@ export class Session implements Connection {
       const refused = this.refusal(parameters)
       if (refused !== undefined) return Effect.fail(explained(refused))
       this.allowance = fiber.getRef(StatementTimeout) ?? this.options.statementMillis
-      this.beganAt = this.options.clock.currentTimeMillisUnsafe()
+      if (this.inFlight++ === 0) this.beganAt = this.options.now()
       return Effect.onExit(Effect.mapError(statement, this.explain), this.finished)
     })
   }

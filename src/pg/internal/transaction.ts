@@ -42,17 +42,6 @@ const beginStatement = ({ isolation, readOnly }: TransactionOptions): string | u
     ? undefined
     : `BEGIN${isolation === undefined ? "" : ` ISOLATION LEVEL ${isolation.toUpperCase()}`}${readOnly === true ? " READ ONLY" : ""}`
 
-const withStatementTimeout = <A, E, R>(
-  sql: SqlClient.SqlClient,
-  effect: Effect.Effect<A, E, R>,
-  timeout: Duration.Input
-): Effect.Effect<A, E | SqlError, R> => {
-  const millis = Math.ceil(Duration.toMillis(timeout))
-  return Effect.andThen(sql`SELECT set_config('statement_timeout', ${String(millis)}, true)`, effect).pipe(
-    Effect.provideService(StatementTimeout, millis)
-  )
-}
-
 /**
  * Runs all statements of an effect in one transaction: committed when it succeeds, rolled back when it fails, dies or
  * is interrupted. Inside of another transaction it is a savepoint, and its options are without effect.
@@ -70,15 +59,16 @@ export const transaction = <A, E, R>(
     const sql = yield* SqlClient.SqlClient
     const outer = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isSome(outer)) return yield* run(sql.withTransaction(effect))
-    const { statementTimeout } = options
     const begin = beginStatement(options)
-    const body = statementTimeout === undefined ? effect : withStatementTimeout(sql, effect, statementTimeout)
-    const once =
-      begin === undefined
-        ? sql.withTransaction(body)
-        : // Reset inside: a transaction that the effect starts on another client or in another fiber is not meant.
-          sql
-            .withTransaction(Effect.provideService(body, SqlClient.BeginTransaction, undefined))
-            .pipe(Effect.provideService(SqlClient.BeginTransaction, begin))
+    const limit =
+      options.statementTimeout === undefined ? undefined : Math.ceil(Duration.toMillis(options.statementTimeout))
+    const limited =
+      limit === undefined
+        ? effect
+        : Effect.andThen(sql`SELECT set_config('statement_timeout', ${String(limit)}, true)`, effect)
+    const once = sql
+      // Reset inside: a transaction that the effect starts on another client or in another fiber is not meant.
+      .withTransaction(Effect.provideService(limited, SqlClient.BeginTransaction, undefined))
+      .pipe(Effect.provideService(SqlClient.BeginTransaction, begin), Effect.provideService(StatementTimeout, limit))
     return yield* Effect.retry(run(once), { while: lostToAnother, times: retries, schedule: backoff })
   })
