@@ -5,9 +5,21 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlink
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { infra } from "./Infra.ts"
+import { isAlive } from "./Server.ts"
+
+const prefix = "xdooria-test-"
+
+/** Removes the folders of runs that were killed: the name tells whose they are. */
+const removeStale = (): void => {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(prefix) ? /^\d+(?=-)/.exec(name.slice(prefix.length))?.[0] : undefined
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(tmpdir(), name), { recursive: true, force: true })
+  }
+}
 
 export const setup = async (): Promise<() => Promise<void>> => {
-  const folder = mkdtempSync(join(tmpdir(), "xdooria-test-"))
+  removeStale()
+  const folder = mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`))
   // Servers that run as another user must get through.
   chmodSync(folder, 0o755)
   process.env["TMPDIR"] = folder
