@@ -82,6 +82,9 @@ const metadataOf = (entries: Readonly<Record<string, string>>, span: Tracer.AnyS
   return metadata
 }
 
+// A server of grpc-js takes a longer one for one that has passed.
+const longestDeadline = 0x7fffffff
+
 const identity = (bytes: Buffer): Buffer => bytes
 
 /** One call. What cannot be sent is told apart from what was sent, so that only the latter's outcome is unknown. */
@@ -131,8 +134,9 @@ const invoke = (
           : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
         resume(Effect.fail(new GrpcError({ reason })))
       }
-      // The driver compares the deadline with the system's clock, whatever Clock this fiber has.
-      const options = { deadline: Date.now() + Duration.toMillis(deadline) }
+      const millis = Duration.toMillis(deadline)
+      // The driver compares it with the system's clock, whatever Clock this fiber has.
+      const options = { deadline: millis > longestDeadline ? Infinity : Date.now() + millis }
       const call = channel.makeUnaryRequest<Buffer, Buffer>(
         method.path,
         identity,

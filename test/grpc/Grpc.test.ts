@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
+import { readFileSync } from "node:fs"
 import { Config, ConfigTest } from "xdooria/config"
 import * as Errors from "xdooria/grpc"
 import { Grpc } from "xdooria/grpc"
@@ -276,4 +277,26 @@ describe("the configuration", () => {
       assert.isTrue((yield* load({ allow_insecure: true }, "prod")).allowInsecure)
     })
   )
+})
+
+describe("the drivers", () => {
+  const floors: Readonly<Record<string, readonly [number, number, number]>> = {
+    "@grpc/grpc-js": [1, 14, 5],
+    protobufjs: [7, 6, 3]
+  }
+
+  it("are not older than their last known holes", () => {
+    const lock = JSON.parse(readFileSync("package-lock.json", "utf8")) as {
+      readonly packages: Readonly<Record<string, { readonly version: string }>>
+    }
+    for (const [name, floor] of Object.entries(floors)) {
+      const installed = Object.entries(lock.packages).filter(([path]) => path.endsWith(`node_modules/${name}`))
+      assert.isNotEmpty(installed)
+      for (const [path, { version }] of installed) {
+        const parts = version.split(".").map(Number)
+        const first = floor.findIndex((least, i) => parts[i] !== least)
+        assert.isTrue(first === -1 || parts[first]! > floor[first]!, `${path} is ${version}`)
+      }
+    }
+  })
 })

@@ -58,6 +58,33 @@ describe("handlers", () => {
     >()
   })
 
+  test("do not put a call's resources into the server's scope", () => {
+    const scoped = Grpc.handlers(
+      GameApi,
+      Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => Effect.void)
+        return {
+          ...rest,
+          getPlayer: () =>
+            Effect.as(
+              Effect.addFinalizer(() => Effect.void),
+              player
+            )
+        }
+      })
+    )
+    // The Scope of the handler stays, and no layer provides one: `Effect.scoped` is missing in it.
+    expectTypeOf(scoped).toEqualTypeOf<Grpc.Handlers<never, Scope.Scope>>()
+    const building = Grpc.handlers(
+      GameApi,
+      Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => Effect.void)
+        return { ...rest, getPlayer: () => Effect.succeed(player) }
+      })
+    )
+    expectTypeOf(building).toEqualTypeOf<Grpc.Handlers<never, never>>()
+  })
+
   test("may not fail with what their method does not declare", () => {
     // @ts-expect-error Other is not declared
     Grpc.handlers(GameApi, Effect.succeed({ ...rest, getPlayer: () => Effect.fail(new Other()) }))

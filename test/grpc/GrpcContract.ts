@@ -289,6 +289,24 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
       }).pipe(Effect.provide(LoggerTest))
     )
 
+    it.live("at the client's deadline, when the call names none", () =>
+      Effect.gen(function* () {
+        const { handler, interrupted } = yield* stuck
+        const game = yield* start(layer({ deadline: Duration.millis(100) }), handlers({ getPlayer: handler }))
+        assert.strictEqual((yield* reasonOf(game.getPlayer({ playerId: "p1" })))._tag, "DeadlineExceeded")
+        yield* interrupted
+      }).pipe(Effect.provide(LoggerTest))
+    )
+
+    it.live("with an answer, when the deadline is far away", () =>
+      Effect.gen(function* () {
+        const game = yield* serving({})
+        for (const deadline of ["30 days", Duration.infinity] as const) {
+          assert.deepStrictEqual(yield* game.getPlayer({ playerId: "p1" }, { deadline }), response("p1"))
+        }
+      }).pipe(Effect.provide(LoggerTest))
+    )
+
     it.live("before their handler runs, when the deadline has passed already", () =>
       Effect.gen(function* () {
         const game = yield* serving({ getPlayer: () => Effect.die("not to be run") })

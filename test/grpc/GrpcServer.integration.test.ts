@@ -98,10 +98,9 @@ describe("listening", () => {
 
   it.live("replaces connections that are old, and fails no call by that", () =>
     Effect.gen(function* () {
-      const handler = () => Effect.as(Effect.sleep(5), response("p1"))
       const { address } = yield* start(
         live({ maxConnectionAge: Duration.millis(40) }),
-        handlers({ getPlayer: handler })
+        handlers({ getPlayer: () => Effect.as(Effect.sleep(5), response("p1")) })
       )
       const raw = yield* Raw.connect(address)
       const replaced = yield* Deferred.make<void>()
