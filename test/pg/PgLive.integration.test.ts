@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -204,6 +205,49 @@ RealServer.suite("postgres", "PgLive", (server) => {
             yield* tagOf(Pg.transaction(Effect.andThen(Pg.transaction(body), one)))
           ]
           assert.deepStrictEqual(reasons, ["Unavailable", "Unavailable"])
+          assert.deepStrictEqual(yield* sql`SELECT * FROM kept`, [])
+        }).pipe(Effect.provide(context))
+      })
+    )
+
+    it.live("does not leave a transaction open whose BEGIN was interrupted", () =>
+      Effect.gen(function* () {
+        const { context, proxy } = yield* behindProxy(yield* fresh(address), { maxConns: 1 })
+        const sent = yield* Deferred.make<void>()
+        const isBegin = (bytes: Buffer) => {
+          if (bytes.includes("BEGIN")) Deferred.doneUnsafe(sent, Effect.void)
+          return false
+        }
+        yield* proxy.onRequest(isBegin, "cut")
+        const fiber = yield* Effect.forkChild(Effect.provide(Pg.transaction(one), context))
+        yield* Deferred.await(sent)
+        // The reply comes before the driver would cancel, so the server has an open transaction now.
+        yield* Fiber.interrupt(fiber)
+        // Within one transaction it is always the same time.
+        const now = SqlClient.SqlClient.use((sql) => sql<{ at: string }>`SELECT now()::text AS at FROM pg_sleep(0.001)`)
+        const [first, second] = yield* Effect.provide(Effect.all([now, now]), context)
+        assert.notDeepEqual(first, second)
+      })
+    )
+
+    it.live("does not go on with a transaction whose statement was interrupted, even if the cancel was lost", () =>
+      Effect.gen(function* () {
+        const { context, proxy } = yield* behindProxy(yield* fresh(address))
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`CREATE TABLE kept (id int)`
+          const lost = yield* proxy.onRequest(
+            (bytes) => bytes.length === 16 && bytes.readInt32BE(4) === 80877102,
+            "cut"
+          )
+          const body = Effect.gen(function* () {
+            const slow = yield* Effect.forkChild(sql`SELECT pg_sleep(0.03)`)
+            yield* Effect.sleep("5 millis")
+            yield* Fiber.interrupt(slow)
+            yield* sql`INSERT INTO kept VALUES (1)`
+          })
+          assert.strictEqual(yield* tagOf(Pg.transaction(body)), "TransactionAborted")
+          assert.strictEqual(yield* lost.fired, 1)
           assert.deepStrictEqual(yield* sql`SELECT * FROM kept`, [])
         }).pipe(Effect.provide(context))
       })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Pg } from "xdooria/pg"
-import { again } from "../Database.ts"
+import { addressOfClient, again } from "../Database.ts"
 import { eventually, type Part, reasonOf, sessionsThatAre, table, tagOf } from "./Contract.ts"
 
 /** Holds a session in a transaction until it is told to go. */
@@ -67,6 +67,28 @@ export const sessions: Part = (it) => {
     })
   )
 
+  it.effect("never hands on a session whose statement was cancelled", () =>
+    Effect.gen(function* () {
+      const small = yield* again({ maxConns: 1 })
+      const slow = yield* Effect.forkChild(
+        Effect.provide(
+          SqlClient.SqlClient.use((sql) => sql`SELECT pg_sleep(4)`),
+          small
+        )
+      )
+      yield* eventually(sessionsThatAre("active"), (n) => n === 1)
+      const next = yield* Effect.forkChild(
+        Effect.provide(
+          SqlClient.SqlClient.use((sql) => sql`SELECT 1 AS one`),
+          small
+        ),
+        { startImmediately: true }
+      )
+      yield* Fiber.interrupt(slow)
+      assert.deepStrictEqual(yield* Fiber.join(next), [{ one: 1 }])
+    })
+  )
+
   it.effect("waits for a lock no longer than lock_timeout", () =>
     Effect.gen(function* () {
       const hasty = yield* again({ lockTimeout: Duration.millis(20) })
@@ -85,6 +107,17 @@ export const sessions: Part = (it) => {
       assert.strictEqual(yield* tagOf(Effect.provide(read, hasty)), "LockTimeout")
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(holder)
+    })
+  )
+
+  it.effect("are in UTC, whatever the database is in", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { database } = yield* addressOfClient
+      yield* sql`ALTER DATABASE ${sql(database)} SET timezone TO 'Asia/Tokyo'`
+      const zone = SqlClient.SqlClient.use((other) => other`SELECT current_setting('timezone') AS zone`)
+      assert.deepStrictEqual(yield* Effect.provide(zone, yield* again({})), [{ zone: "UTC" }])
+      yield* sql`ALTER DATABASE ${sql(database)} RESET timezone`
     })
   )
 
