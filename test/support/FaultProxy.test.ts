@@ -7,7 +7,7 @@ import * as Net from "node:net"
 import * as FaultProxy from "./FaultProxy.ts"
 import * as Recorder from "./Recorder.ts"
 
-/** A server that answers each chunk with `<chunk>!` and tells what it received. */
+/** A server that answers each chunk with `<chunk>!`, ends after `bye`, and tells what it received. */
 const shouter = Effect.gen(function* () {
   const requests = yield* Recorder.make<string>()
   const sockets = new Set<Net.Socket>()
@@ -19,6 +19,7 @@ const shouter = Effect.gen(function* () {
         socket.on("data", (bytes) => {
           requests.recordUnsafe(String(bytes))
           socket.write(`${String(bytes)}!`)
+          if (String(bytes) === "bye") socket.end()
         })
       }).listen(0, "127.0.0.1", () => {
         stop = () => server.close()
@@ -208,6 +209,61 @@ describe("FaultProxy", () => {
       yield* client.send("x".repeat(megabytes * 1_048_576))
       const text = yield* client.received(megabytes * 1_048_576)
       assert.isAtLeast(text.length, megabytes * 1_048_576)
+    })
+  )
+
+  it.live("cuts connections in the middle of whatever they do, and keeps none of their sockets", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* setup
+      for (let round = 0; round < 20; round++) {
+        const clients = yield* Effect.all(Array.from({ length: 10 }, () => connect(proxy.port)))
+        yield* Effect.forEach(clients, (client, i) =>
+          Effect.andThen(client.send("x".repeat(i * 100_000 + 1)), i % 2 === 0 ? client.end : Effect.void)
+        )
+        yield* Effect.sleep(round % 4)
+        yield* proxy.cut
+        yield* Effect.forEach(clients, (client) => client.ended)
+      }
+      assert.strictEqual(yield* proxy.accepted, 201)
+    })
+  )
+
+  it.live("ends in order what one side or the other ends, and keeps no socket", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* setup
+      const one = (i: number) =>
+        Effect.gen(function* () {
+          const client = yield* connect(proxy.port)
+          yield* client.send("bye")
+          if (i % 2 === 0) yield* client.end
+          assert.strictEqual(yield* client.ended, "end")
+        })
+      yield* Effect.forEach(
+        Array.from({ length: 500 }, (_, i) => i),
+        one,
+        { concurrency: 50 }
+      )
+    })
+  )
+
+  it.live("closes a socket whose FIN is on its way, which cannot be reset", () =>
+    Effect.gen(function* () {
+      const ends = yield* Recorder.make<string>()
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Net.Server>((resume) => {
+          const listener = Net.createServer({ allowHalfOpen: true }, (socket) => {
+            socket.on("error", (error) => ends.recordUnsafe(error.message))
+            socket.on("close", () => ends.recordUnsafe("close"))
+            socket.end()
+            FaultProxy.abort(socket)
+          })
+          listener.listen(0, "127.0.0.1", () => resume(Effect.succeed(listener)))
+        }),
+        (listener) => Effect.sync(() => listener.close())
+      )
+      const client = yield* connect((server.address() as Net.AddressInfo).port)
+      yield* client.ended
+      assert.strictEqual(yield* ends.first(() => true), "close")
     })
   )
 })

@@ -74,6 +74,17 @@ const seeded = (seed: number): (() => number) => {
   }
 }
 
+/**
+ * Ends a connection with a reset. While a FIN is on its way a reset is refused, and Node then loses the socket without
+ * closing it: such a socket is closed instead.
+ */
+export const abort = (socket: Net.Socket): void => {
+  if (socket.destroyed) return
+  const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0
+  if (isEnding) socket.destroy()
+  else socket.resetAndDestroy()
+}
+
 /** One direction of a connection: a queue of chunks, each due at its time, and the end of the stream as `undefined`. */
 class Direction {
   private readonly queue: Array<{ readonly due: number; readonly bytes: Buffer | undefined }> = []
@@ -154,10 +165,7 @@ class Connection {
       socket.on("error", () => this.reset())
       socket.setNoDelay(true)
     }
-    client.on("close", () => {
-      this.reset()
-      onClose()
-    })
+    client.on("close", onClose)
   }
 
   /** Connects to the server, once, when nothing holds the connection back. */
@@ -171,7 +179,8 @@ class Connection {
   reset(): void {
     this.requests.stop()
     this.replies.stop()
-    for (const socket of [this.client, this.server]) if (!socket.destroyed) socket.resetAndDestroy()
+    abort(this.client)
+    abort(this.server)
   }
 
   pump(): void {
