@@ -305,8 +305,11 @@ const interrupts = Fault.scenario({
         const slow = sql`SELECT pg_sleep(${(yield* Random.next) * 0.03}::float8)`
         const mixed: ReadonlyArray<Effect.Effect<unknown, unknown>> = [slow, sql`SELECT 1`, accounts.transfer(id)]
         const fiber = yield* Effect.forkChild(mixed[kind]!)
-        yield* Effect.sleep((yield* Random.next) * 20)
-        yield* Fiber.interrupt(fiber)
+        // Some are left in peace, so that on a slow machine too not everything is interrupted.
+        if ((yield* Random.next) < 0.9) {
+          yield* Effect.sleep((yield* Random.next) * 20)
+          yield* Fiber.interrupt(fiber)
+        }
         const exit = yield* Fiber.await(fiber)
         if (Exit.isFailure(exit)) {
           if (!Cause.hasInterruptsOnly(exit.cause)) yield* stray(Cause.squash(exit.cause))
