@@ -16,15 +16,25 @@ const run = (args: ReadonlyArray<string>): void => {
   if (status !== 0) process.exit(1)
 }
 
-const generate = (out: string): void => {
-  run(["generate", "--output", out])
-  run(["build", "-o", join(out, "src/gen/descriptors.binpb"), "--exclude-source-info"])
-  const descriptors = readFileSync(join(out, "src/gen/descriptors.binpb")).toString("base64")
-  rmSync(join(out, "src/gen/descriptors.binpb"))
+// Served by the room grpc itself, which needs its descriptor and no code.
+const health = "proto/grpc/health/v1/health.proto"
+
+/** Writes a FileDescriptorSet as a module; the flags of buf choose its files. */
+const describe = (out: string, file: string, what: string, flags: ReadonlyArray<string>): void => {
+  const binary = join(out, "src/gen/set.binpb")
+  run(["build", "-o", binary, "--exclude-source-info", ...flags])
+  const descriptors = readFileSync(binary).toString("base64")
+  rmSync(binary)
   writeFileSync(
-    join(out, "src/gen/descriptors.ts"),
-    `// The FileDescriptorSet of proto/, in base64: what reflection serves.\nexport const descriptors = "${descriptors}"\n`
+    join(out, "src/gen", file),
+    `// The FileDescriptorSet of ${what}, in base64: what reflection serves.\nexport const descriptors = "${descriptors}"\n`
   )
+}
+
+const generate = (out: string): void => {
+  run(["generate", "--output", out, "--exclude-path", health])
+  describe(out, "descriptors.ts", "proto/", ["--exclude-path", health])
+  describe(out, "health.descriptors.ts", health, ["--path", health])
   mkdirSync(join(out, "config"), { recursive: true })
   writeFileSync(join(out, "config/README.md"), describeSections(sections))
 }

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as GrpcReflect from "../grpc/GrpcReflect.ts"
+import { devAddress } from "./flags.ts"
 
 /** A token on a plain text connection is everybody's who can listen in. */
 class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli/TokenInPlainText")(
@@ -25,7 +26,8 @@ class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/Nobod
   details: Schema.String
 }) {
   override get message(): string {
-    return `UNAVAILABLE at ${this.addr}: does a service run there? npm start runs one; --addr names another. ${this.details}`
+    const [first] = this.details.split(". ")
+    return `UNAVAILABLE at ${this.addr}: ${first}. Does a service run there? npm start runs one; --addr names another`
   }
 }
 
@@ -40,10 +42,13 @@ export const call = Command.make(
       Argument.withDescription("The request as JSON"),
       Argument.withDefault("{}")
     ),
-    addr: Flag.String("addr").pipe(Flag.withDescription("The server, host:port"), Flag.withDefault("127.0.0.1:50051")),
+    addr: Flag.String("addr").pipe(
+      Flag.withDescription(`The server, host:port; ${devAddress} when not given`),
+      Flag.withDefault(devAddress)
+    ),
     token: Flag.Redacted("token").pipe(Flag.withDescription("Sent as authorization: Bearer"), Flag.optional),
     deadline: Flag.Finite("deadline").pipe(
-      Flag.withDescription("Seconds until the call is given up"),
+      Flag.withDescription("Seconds until the call is given up; 5 when not given"),
       Flag.withSchema(Schema.Finite.check(Schema.isGreaterThan(0))),
       Flag.withDefault(5)
     )

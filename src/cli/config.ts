@@ -2,14 +2,23 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import { basename } from "node:path"
 import { checkFile } from "../config/ConfigLive.ts"
+import { describeIssue } from "../config/ConfigError.ts"
+import { loadService, serviceNames } from "../services/services.ts"
 
 const check = Command.make(
   "check",
-  { file: Flag.String("file").pipe(Flag.withDescription("A YAML file, such as config/prod/game.yaml")) },
+  {
+    file: Flag.String("file").pipe(
+      Flag.withDescription("A YAML file named after its service, such as config/prod/game.yaml")
+    )
+  },
   Effect.fnUntraced(function* ({ file }) {
-    const { env, warnings } = yield* checkFile(file)
-    for (const { source, path, hint } of warnings) yield* Console.log(`warning: ${source}: ${path}: ${hint}`)
+    const name = serviceNames.find((name) => basename(file, ".yaml") === name)
+    const sections = name === undefined ? [] : (yield* loadService(name)).sections
+    const { env, warnings } = yield* checkFile(file, { sections })
+    for (const warning of warnings) yield* Console.log(`warning: ${describeIssue(warning)}`)
     yield* Console.log(`${file}: right for ${env}`)
   })
 ).pipe(Command.withDescription("Read a file as the service would that is started with it, and tell all that is wrong"))

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { ConfigLive } from "../config/ConfigLive.ts"
 import * as Pg from "../pg/Pg.ts"
 import { PgLive } from "../pg/PgLive.ts"
-import { loadMigrations } from "../services/services.ts"
+import { loadService } from "../services/services.ts"
 import * as flags from "./flags.ts"
 
 /** `xdooria migrate`: brings the tables of services up to date on the configured database, each service once. */
@@ -13,8 +13,8 @@ export const migrate = Command.make("migrate", { services: flags.services, env: 
   Effect.forEach(
     options.services,
     Effect.fnUntraced(function* (name) {
-      const migrations = yield* loadMigrations(name)
-      const database = PgLive.pipe(Layer.provide(ConfigLive(name, { env: options.env })))
+      const { migrations, sections } = yield* loadService(name)
+      const database = PgLive.pipe(Layer.provide(ConfigLive(name, { env: options.env, sections })))
       const applied = yield* Pg.migrate(migrations).pipe(Effect.provide(Layer.fresh(database)))
       yield* Console.log(
         applied.length === 0

@@ -39,25 +39,25 @@ const kindOf = (
   return env === "prod" && kind === "embedded" ? Effect.fail(new EmbeddedInProd()) : Effect.succeed(kind)
 }
 
-/** Starts one service in the scope of the caller and tells what runs where. */
+/** Starts one service in the scope of the caller; tells what runs where, and how to try it. */
 const start = Effect.fnUntraced(function* (name: ServiceName, env: Config.Environment, kind: InfraKind, infra: Infra) {
-  const { main } = yield* loadService(name)
+  const { examples, main } = yield* loadService(name)
   // A memo map of its own: in one process, two services must not share what their configurations tell apart.
   const context = yield* Layer.build(Layer.fresh(main({ env, infra })))
   const grpc = yield* Context.get(context, Config.Current).get(GrpcConfig)
   yield* Process.serveUntilSignal(Duration.sum(Duration.sum(grpc.drainDelay, grpc.grace), closing))
   const address = yield* Context.get(context, GrpcServer).address
   const { host, port, database } = Context.get(context, PgClient.PgClient).config
-  return [
-    `  ${name.padEnd(10)} gRPC on ${address}`,
-    `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`
-  ]
+  const flag = address === flags.devAddress ? "" : `--addr ${address} `
+  return {
+    places: [
+      `  ${name.padEnd(10)} gRPC on ${address}`,
+      `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`
+    ],
+    // A server in prod has no reflection, so there is nothing to try.
+    calls: env === "prod" ? [] : examples.map((example) => `  npx xdooria call ${flag}${example}`)
+  }
 })
-
-const hints = [
-  `  npx xdooria call game.GameService/CreatePlayer '{"player_id":"p1","name":"Ann"}'`,
-  `  npx xdooria call game.GameService/GainExp '{"player_id":"p1","request_id":"r1","amount":"250"}'`
-]
 
 /** `xdooria serve`: runs services in this process until SIGINT or SIGTERM. */
 export const serve = Command.make("serve", { services: flags.services, env: flags.env, infra }, (options) =>
@@ -65,16 +65,15 @@ export const serve = Command.make("serve", { services: flags.services, env: flag
     yield* Process.serveUntilSignal(Duration.zero)
     const kind = yield* kindOf(options.env, options.infra)
     const infra = yield* loadInfra(kind)
-    const lines = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, infra))
-    yield* Console.log(
-      [
-        `xdooria serves (${options.env}):`,
-        ...lines.flat(),
-        "try, in another terminal:",
-        ...hints,
-        "Ctrl-C stops it."
-      ].join("\n")
-    )
+    const started = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, infra))
+    const calls = started.flatMap(({ calls }) => calls)
+    const lines = [
+      `xdooria serves (${options.env}):`,
+      ...started.flatMap(({ places }) => places),
+      ...(calls.length === 0 ? [] : ["try, in another terminal:", ...calls]),
+      "Ctrl-C stops it."
+    ]
+    yield* Console.log(lines.join("\n"))
     return yield* Effect.never
   }).pipe(Effect.scoped)
 ).pipe(Command.withDescription("Run services in this process until Ctrl-C"))

@@ -1,8 +1,36 @@
+import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type { ConfigSection, Environment } from "../config/Config.ts"
+import type { InvalidConfig } from "../config/ConfigError.ts"
+import type { GrpcError } from "../grpc/GrpcError.ts"
+import type { GrpcServer } from "../grpc/GrpcServer.ts"
+import type { LoggerError } from "../logger/LoggerError.ts"
+import type { Migration } from "../pg/Pg.ts"
+import type { PgError } from "../pg/PgError.ts"
+import type { Infra } from "./infra.ts"
 
-/** The reference services by name; each is loaded only when it is served. */
+/**
+ * What `<service>/main.ts` exports, for the command line.
+ *
+ * - `main`: the composition root
+ * - `sections`: what it reads of its configuration beside the rooms' sections
+ * - `migrations`: its tables
+ * - `examples`: calls for a newcomer to try, as `method 'request'`
+ */
+export interface Service {
+  readonly main: (options: {
+    readonly env: Environment
+    readonly infra: Infra
+  }) => Layer.Layer<GrpcServer | PgClient, InvalidConfig | GrpcError | LoggerError | PgError>
+  readonly sections: ReadonlyArray<ConfigSection<unknown>>
+  readonly migrations: ReadonlyArray<Migration>
+  readonly examples: ReadonlyArray<string>
+}
+
+/** The reference services; each is loaded only when it is asked for. */
 const modules = {
-  game: () => import("./game/main.ts")
+  game: (): Promise<Service> => import("./game/main.ts")
 }
 
 /** The name of a reference service: its configuration is `config/<env>/<name>.yaml`. */
@@ -11,16 +39,5 @@ export type ServiceName = keyof typeof modules
 /** All names, in the order of their start. */
 export const serviceNames = Object.keys(modules) as ReadonlyArray<ServiceName>
 
-/** Loads the composition root of a service. */
-export const loadService = (name: ServiceName) => Effect.promise(() => modules[name]())
-
-const migrationModules = {
-  game: () => import("./game/migrations.ts")
-}
-
-/** Loads the migrations of a service. */
-export const loadMigrations = (name: ServiceName) =>
-  Effect.map(
-    Effect.promise(() => migrationModules[name]()),
-    ({ migrations }) => migrations
-  )
+/** Loads a service. */
+export const loadService = (name: ServiceName): Effect.Effect<Service> => Effect.promise(() => modules[name]())

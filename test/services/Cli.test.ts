@@ -125,7 +125,7 @@ describe("xdooria", () => {
       const port = yield* Ports.free
       const { code, stderr } = yield* xdooria(["call", "--addr", `127.0.0.1:${port}`, "game.GameService/HealthCheck"])
       assert.strictEqual(code, 1)
-      assert.include(stderr, `UNAVAILABLE at 127.0.0.1:${port}: does a service run there?`)
+      assert.include(stderr, `UNAVAILABLE at 127.0.0.1:${port}: No connection established. Does a service run there?`)
     })
   )
 
