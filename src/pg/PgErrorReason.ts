@@ -333,7 +333,7 @@ export class EngineMissing extends Schema.TaggedError<EngineMissing>("xdooria/pg
   }
 }
 
-/** PgEmbedded runs as root, must start the server as nobody, and nobody may not read this `path`. */
+/** PgEmbedded runs as root, must start the server as nobody, and nobody may not enter `path`, a temporary folder. */
 export class EngineUnreadable extends Schema.TaggedError<EngineUnreadable>("xdooria/pg/EngineUnreadable")(
   "EngineUnreadable",
   { path: Schema.String }
@@ -345,7 +345,7 @@ export class EngineUnreadable extends Schema.TaggedError<EngineUnreadable>("xdoo
     return true
   }
   override get message(): string {
-    return `PostgreSQL does not run as root, and the user nobody cannot enter ${this.path}: run chmod o+x on it, or run as an ordinary user`
+    return `PostgreSQL does not run as root, and the user nobody cannot enter ${this.path}: run chmod o+x on it, set TMPDIR to another folder, or run as an ordinary user`
   }
 }
 

