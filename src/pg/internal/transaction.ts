@@ -34,13 +34,47 @@ const retries = 5
 
 const backoff = Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("500 millis")]).pipe(Schedule.jittered)
 
-const lostToAnother = (error: unknown): boolean =>
+const lostToAnother = (error: unknown): error is PgError =>
   error instanceof PgError && (error.reason._tag === "SerializationFailure" || error.reason._tag === "Deadlock")
 
 const beginStatement = ({ isolation, readOnly }: TransactionOptions): string | undefined =>
   isolation === undefined && readOnly === undefined
     ? undefined
     : `BEGIN${isolation === undefined ? "" : ` ISOLATION LEVEL ${isolation.toUpperCase()}`}${readOnly === true ? " READ ONLY" : ""}`
+
+/** The options as what Effect's withTransaction and the session read. */
+const withOptions = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, E, R>,
+  options: TransactionOptions
+): Effect.Effect<A, E | SqlError, R> => {
+  const limit =
+    options.statementTimeout === undefined ? undefined : Math.ceil(Duration.toMillis(options.statementTimeout))
+  const limited =
+    limit === undefined
+      ? effect
+      : Effect.andThen(sql`SELECT set_config('statement_timeout', ${String(limit)}, true)`, effect)
+  return (
+    sql
+      // Reset inside: a transaction that the effect starts on another client or in another fiber is not meant.
+      .withTransaction(Effect.provideService(limited, SqlClient.BeginTransaction, undefined))
+      .pipe(
+        Effect.provideService(SqlClient.BeginTransaction, beginStatement(options)),
+        Effect.provideService(StatementTimeout, limit)
+      )
+  )
+}
+
+/** Runs again what has just failed so. The first try is not part of it: a schedule costs, and is rarely needed. */
+const runAgain = <A, E, R>(once: Effect.Effect<A, E, R>, failure: PgError): Effect.Effect<A, E | PgError, R> => {
+  let isFirst = true
+  const next = Effect.suspend((): Effect.Effect<A, E | PgError, R> => {
+    if (!isFirst) return once
+    isFirst = false
+    return Effect.fail(failure)
+  })
+  return Effect.retry(next, { while: lostToAnother, times: retries, schedule: backoff })
+}
 
 /**
  * Runs all statements of an effect in one transaction: committed when it succeeds, rolled back when it fails, dies or
@@ -53,22 +87,13 @@ const beginStatement = ({ isolation, readOnly }: TransactionOptions): string | u
  */
 export const transaction = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  options: TransactionOptions = {}
+  options?: TransactionOptions
 ): Effect.Effect<A, Exclude<E, SqlError> | PgError, R | SqlClient.SqlClient> =>
-  Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    const outer = yield* Effect.serviceOption(sql.transactionService)
-    if (Option.isSome(outer)) return yield* run(sql.withTransaction(effect))
-    const begin = beginStatement(options)
-    const limit =
-      options.statementTimeout === undefined ? undefined : Math.ceil(Duration.toMillis(options.statementTimeout))
-    const limited =
-      limit === undefined
-        ? effect
-        : Effect.andThen(sql`SELECT set_config('statement_timeout', ${String(limit)}, true)`, effect)
-    const once = sql
-      // Reset inside: a transaction that the effect starts on another client or in another fiber is not meant.
-      .withTransaction(Effect.provideService(limited, SqlClient.BeginTransaction, undefined))
-      .pipe(Effect.provideService(SqlClient.BeginTransaction, begin), Effect.provideService(StatementTimeout, limit))
-    return yield* Effect.retry(run(once), { while: lostToAnother, times: retries, schedule: backoff })
-  })
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.flatMap(Effect.serviceOption(sql.transactionService), (outer) => {
+      type Once = Effect.Effect<A, Exclude<E, SqlError> | PgError, R>
+      if (Option.isSome(outer)) return run(sql.withTransaction(effect)) as Once
+      const once = run(options === undefined ? sql.withTransaction(effect) : withOptions(sql, effect, options)) as Once
+      return Effect.catchIf(once, lostToAnother, (failure) => runAgain(once, failure)) as Once
+    })
+  )
