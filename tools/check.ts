@@ -17,7 +17,7 @@ const steps: ReadonlyArray<Step> = [
   program("types", "tsc", ["--noEmit"]),
   program("generated code", "node", ["tools/gen.ts", "--check"]),
   program("lint", "oxlint", ["--deny-warnings"]),
-  program("format", "oxfmt", ["--check", "."]),
+  program("format (npm run format mends it)", "oxfmt", ["--check", "."]),
   program("lock file", "node", ["tools/lock.ts", "--check"]),
   supplyChain,
   bill,

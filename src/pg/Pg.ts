@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
 
-export { checkMigrations, migrate, type Migration } from "./internal/migrations.ts"
+export { checkMigrations, layerMigrations, migrate, type Migration } from "./internal/migrations.ts"
 export { builder, query } from "./internal/query.ts"
 export { run, transaction, type TransactionOptions } from "./internal/transaction.ts"
 

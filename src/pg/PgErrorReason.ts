@@ -298,7 +298,8 @@ export class Syntax extends Schema.TaggedError<Syntax>("xdooria/pg/Syntax")("Syn
     return true
   }
   override get message(): string {
-    return `the statement does not fit the database (${this.code})`
+    const absent = this.code === "42P01" || this.code === "42703"
+    return `the statement does not fit the database (${this.code}${absent ? ": a table or column is not there; were the migrations run?" : ""})`
   }
 }
 

@@ -52,6 +52,8 @@ describe("xdooria", () => {
 
       const health = yield* call("HealthCheck")
       assert.deepStrictEqual(JSON.parse(health.stdout), { status: "SERVING" })
+      const standard = yield* xdooria(["call", "--addr", addr, "grpc.health.v1.Health/Check"])
+      assert.deepStrictEqual(JSON.parse(standard.stdout), { status: "SERVING" })
       const created = yield* call("CreatePlayer", '{"player_id":"p1","name":"Ann"}')
       assert.deepStrictEqual(JSON.parse(created.stdout), { player: { id: "p1", name: "Ann", level: 1, exp: "0" } })
       const absent = yield* call("GetPlayer", '{"player_id":"nobody"}')

@@ -1,8 +1,10 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as SqlClient from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { createHash } from "node:crypto"
+import * as Config from "../../config/Config.ts"
 import { PgError } from "../PgError.ts"
 import { MigrationRefused } from "../PgErrorReason.ts"
 import { run, transaction } from "./transaction.ts"
@@ -64,7 +66,9 @@ const pendingOf = (
       return refuse(`${titleOf(row)} was applied and is no longer in the list`)
     }
     if (migration.name !== row.name || checksumOf(migration) !== row.checksum) {
-      return refuse(`${titleOf(row)} was changed after it was applied`)
+      return refuse(
+        `${titleOf(row)} was changed after it was applied, or is of another service: each has a database of its own`
+      )
     }
     known.delete(row.id)
   }
@@ -145,3 +149,16 @@ export const checkMigrations = (
     const pending = yield* pendingOf(migrations, (yield* run(readApplied(sql))) ?? [])
     if (pending.length > 0) return yield* refuse(`not applied yet: ${pending.map(titleOf).join(", ")}`)
   })
+
+/**
+ * The tables of a service, ready before what is provided with this layer: {@link migrate}, and in prod
+ * {@link checkMigrations}, since the role that serves there may not change tables: an operator migrates first.
+ */
+export const layerMigrations = (
+  migrations: ReadonlyArray<Migration>
+): Layer.Layer<never, PgError, SqlClient.SqlClient> =>
+  Layer.effectDiscard(
+    Effect.flatMap(Effect.service(Config.Current), ({ env }) =>
+      env === "prod" ? checkMigrations(migrations) : migrate(migrations)
+    )
+  )

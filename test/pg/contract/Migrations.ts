@@ -2,8 +2,10 @@ import { assert } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as SqlClient from "effect/sql/SqlClient"
+import { ConfigTest } from "xdooria/config"
 import { Pg } from "xdooria/pg"
 import { eventually, type Part, sessionsThatAre } from "./Contract.ts"
 
@@ -127,6 +129,18 @@ export const migrations: Part = (it) => {
       assert.include(missing.message, "migration 1 create, migration 2 second")
       yield* Pg.migrate(steps)
       yield* Pg.checkMigrations(steps)
+    })
+  )
+
+  onEmpty(
+    "are a layer that applies them, and in prod only checks",
+    Effect.gen(function* () {
+      const inProd = ConfigTest({ grpc: { allow_insecure: true } }, { env: "prod" })
+      const use = Effect.provide(log, Pg.layerMigrations(steps).pipe(Layer.provideMerge(inProd)))
+      const refused = yield* Effect.flip(use)
+      assert.include(refused.message, "not applied yet: migration 1 create")
+      assert.deepStrictEqual(yield* Effect.provide(log, Pg.layerMigrations(steps)), [1, 2, 5])
+      assert.deepStrictEqual(yield* use, [1, 2, 5])
     })
   )
 
