@@ -34,7 +34,7 @@ const describe = (out: string, file: string, what: string, flags: ReadonlyArray<
 const generate = (out: string): void => {
   run(["generate", "--output", out, "--exclude-path", health])
   describe(out, "descriptors.ts", "proto/", ["--exclude-path", health])
-  describe(out, "health.descriptors.ts", health, ["--path", health])
+  describe(out, "healthDescriptors.ts", health, ["--path", health])
   mkdirSync(join(out, "config"), { recursive: true })
   writeFileSync(join(out, "config/README.md"), describeSections(sections))
 }

@@ -1,5 +1,6 @@
 // npm run faults -- F36 --seed 1: one scenario in full. Without an id it lists them all.
 import { globSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { isMissing, servers } from "../support/Servers.ts"
 import type { Scenario } from "./Fault.ts"
@@ -8,7 +9,7 @@ const root = new URL("../../", import.meta.url)
 
 /** Every `<Room>.faults.ts` default-exports a list of scenarios. */
 const scenarios = async (): Promise<ReadonlyArray<Scenario>> => {
-  const files = globSync("test/*/*.faults.ts", { cwd: root.pathname }).toSorted()
+  const files = globSync("test/*/*.faults.ts", { cwd: fileURLToPath(root) }).toSorted()
   const modules = await Promise.all(files.map((file) => import(new URL(file, root).href)))
   return modules.flatMap((module: { default: ReadonlyArray<Scenario> }) => module.default)
 }

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import * as Ports from "../support/Ports.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
@@ -15,7 +16,7 @@ interface Ran {
   readonly stderr: string
 }
 
-const root = new URL("../../", import.meta.url).pathname
+const root = fileURLToPath(new URL("../../", import.meta.url))
 
 /** Runs `xdooria` to its end. */
 const xdooria = (args: ReadonlyArray<string>, variables: Readonly<Record<string, string>> = {}): Effect.Effect<Ran> =>

@@ -2,7 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf"
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
 import type { Server } from "@grpc/grpc-js"
 import { ReflectionService } from "@grpc/reflection"
-import { descriptors as healthDescriptors } from "../../gen/health.descriptors.ts"
+import { descriptors as healthDescriptors } from "../../gen/healthDescriptors.ts"
 
 type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0]
 

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { fileURLToPath } from "node:url"
 import { InvalidConfig, Rejected, Unreadable } from "../../config/ConfigError.ts"
 
 /** The rows of a table: level 1 costs nothing, each further level is one more and costs more in all. */
@@ -39,7 +40,7 @@ export class Levels extends Context.Service<
   }
 }
 
-const file = new URL("../../../config/tables/levels.json", import.meta.url).pathname
+const file = fileURLToPath(new URL("../../../config/tables/levels.json", import.meta.url))
 
 /** Reads `config/tables/levels.json`. Fails with InvalidConfig when it cannot be read or its rows make no sense. */
 export const LevelsLive: Layer.Layer<Levels, InvalidConfig, FileSystem.FileSystem> = Layer.effect(
