@@ -43,6 +43,7 @@ const end = (why: string): never => {
 
 const run = Runtime.makeRunMain(({ fiber }) => {
   let stoppingSince: number | undefined
+  let isTold = true
 
   const onSignal = (): void => {
     const now = performance.now()
@@ -56,9 +57,14 @@ const run = Runtime.makeRunMain(({ fiber }) => {
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
+  process.stdout.on("error", () => {
+    isTold = false
+  })
   fiber.addObserver((exit) => {
     if (Exit.isFailure(exit)) report(exit.cause)
-    process.exit(exitCodeOf(exit))
+    const code = exitCodeOf(exit)
+    // A write that fails says so in a later step. What a command could not say is not done; a server has served.
+    setImmediate(() => process.exit(isTold || process.exitCode === 0 ? code : 1))
   })
 })
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -112,6 +112,23 @@ describe("xdooria", () => {
       assert.strictEqual((yield* xdooria(["serve", "--services", "game,chess"])).code, 1)
       assert.strictEqual((yield* xdooria(["fly"])).code, 1)
     })
+  )
+
+  it.live.skipIf(!existsSync("/dev/full"))("fails when it cannot say what it has to say", () =>
+    Effect.gen(function* () {
+      const full = yield* Effect.acquireRelease(
+        Effect.sync(() => openSync("/dev/full", "w")),
+        (descriptor) => Effect.sync(() => closeSync(descriptor))
+      )
+      const code = yield* Effect.callback<number | null>((resume) => {
+        const child = spawn(process.execPath, ["bin/xdooria.js", "--help"], {
+          cwd: root,
+          stdio: ["ignore", full, "ignore"]
+        })
+        child.on("close", (code) => resume(Effect.succeed(code)))
+      })
+      assert.strictEqual(code, 1)
+    }).pipe(Effect.scoped)
   )
 
   it.live("sends a token to this machine only", () =>
