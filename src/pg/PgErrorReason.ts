@@ -350,7 +350,12 @@ export class EngineUnreadable extends Schema.TaggedError<EngineUnreadable>("xdoo
   }
 }
 
-/** The embedded server did not start. `step`: which program. `detail`: the last lines that it wrote. */
+/**
+ * The embedded server did not start.
+ *
+ * - `step`: which program, or `temporary folder`
+ * - `detail`: the last lines that the program wrote; for the folder the system's code and the path
+ */
 export class EngineFailed extends Schema.TaggedError<EngineFailed>("xdooria/pg/EngineFailed")("EngineFailed", {
   step: Schema.String,
   detail: Schema.String

