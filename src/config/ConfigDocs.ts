@@ -1,6 +1,6 @@
 import * as Option from "effect/Option"
 import type { ConfigSection } from "./Config.ts"
-import { type Leaf, leavesOf } from "./internal/leaf.ts"
+import { type Leaf, leavesOf, textsOf } from "./internal/leaf.ts"
 
 /** The text of config/README.md: every key of the given sections with its type, its default and its meaning. */
 export const describeSections = (sections: ReadonlyArray<ConfigSection<unknown>>): string =>
@@ -39,5 +39,6 @@ const describeLeaf = (leaf: Leaf): string => {
 const defaultOf = (leaf: Leaf): string =>
   Option.match(leaf.fallback, {
     onNone: () => (leaf.required ? "must be given" : "none"),
-    onSome: (value) => (leaf.secret && value !== "" ? "a secret for dev" : `\`${JSON.stringify(value)}\``)
+    onSome: (value) =>
+      leaf.secret && textsOf(value).some((text) => text !== "") ? "a secret for dev" : `\`${JSON.stringify(value)}\``
   })

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import { Config, ConfigTest, makeTest } from "xdooria/config"
@@ -261,6 +262,68 @@ describe("prod", () => {
     })
   )
 
+  it.effect("refuses them also in a field with a check, in a list, and in one that is decoded further", () =>
+    Effect.gen(function* () {
+      const Checked = Config.Secret.check(Schema.makeFilter((secret) => Redacted.value(secret) !== "bad"))
+      const VaultConfig = Config.section("vault", {
+        checked: Checked.pipe(Config.withDefault("checked for dev"), Schema.annotate({ description: "Checked" })),
+        list: Schema.Array(Config.Secret).pipe(Config.withDefault(["first for dev", "second for dev"])),
+        some: Schema.Tuple([Checked]).pipe(Config.withDefault(["some for dev"])),
+        either: Schema.Union([Config.Secret, Schema.Boolean]).pipe(Config.withDefault(false)),
+        maybe: Schema.optionalKey(Schema.NullOr(Config.Secret)),
+        option: Schema.optionalKey(
+          Schema.String.pipe(
+            Schema.decodeTo(Schema.Option(Schema.Redacted(Schema.String)), {
+              decode: SchemaGetter.transform((text: string) => Option.some(Redacted.make(text))),
+              encode: SchemaGetter.transform(Option.match({ onNone: () => "", onSome: Redacted.value }))
+            })
+          )
+        ),
+        length: Schema.optionalKey(
+          Config.Secret.pipe(
+            Schema.decodeTo(Schema.Finite, {
+              decode: SchemaGetter.transform((secret) => Redacted.value(secret).length),
+              encode: SchemaGetter.transform((length) => Redacted.make("x".repeat(length)))
+            })
+          )
+        )
+      })
+      const refused = (vault: Record<string, unknown>) =>
+        Effect.map(rejected(makeTest({ ...prod, vault }, { sections: [VaultConfig] })), (issues) =>
+          issues.map(({ actual, path }) => `${path} ${actual}`)
+        )
+      const own = { checked: "of the site", list: ["of", "", "the site"], some: ["of the site"] }
+      const taken = yield* makeTest({ ...prod, vault: own }, { sections: [VaultConfig] })
+      assert.isFalse((yield* taken.get(VaultConfig)).either)
+      assert.deepStrictEqual(yield* refused({}), [
+        "vault.checked <redacted>",
+        "vault.list <redacted>",
+        "vault.some <redacted>"
+      ])
+      assert.deepStrictEqual(yield* refused({ ...own, list: ["of the site", "second for dev"] }), [
+        "vault.list <redacted>"
+      ])
+      const known = "xdooria123"
+      assert.deepStrictEqual(
+        yield* refused({
+          checked: known,
+          list: ["of the site", known],
+          some: [known],
+          either: known,
+          maybe: known,
+          option: known,
+          length: known
+        }),
+        ["checked", "list", "some", "either", "maybe", "option", "length"].map((key) => `vault.${key} <redacted>`)
+      )
+      assert.deepStrictEqual(yield* refused({ ...own, checked: "bad", list: [123456, true] }), [
+        "vault.checked <redacted>",
+        "vault.list[0] <redacted>",
+        "vault.list[1] <redacted>"
+      ])
+    })
+  )
+
   it.effect("is the only environment that does", () =>
     Effect.gen(function* () {
       const values = { database: { password: "xdooria123" }, log: { level: "debug" } }
@@ -495,6 +558,15 @@ describe("config/README.md", () => {
       "| `motto`, a text, none",
       '| `mode`, "calm" or "wild", `"calm"`'
     ])
+    const keys = Schema.Array(Config.Secret)
+    const lists = Config.section("lists", {
+      keys: keys.pipe(Config.withDefault(["hunter2"])),
+      none: keys.pipe(Config.withDefault([]))
+    })
+    const page = describeSections([lists])
+    assert.include(page, "| `keys` | a list, each a text, secret | a secret for dev |")
+    assert.include(page, "| `none` | a list, each a text, secret | `[]` |")
+    assert.notInclude(page, "hunter2")
   })
 
   it("has a meaning for every key", () => {

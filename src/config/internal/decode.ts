@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import type * as SchemaIssue from "effect/SchemaIssue"
 import { type ConfigSection, Environment } from "../Config.ts"
 import { type ConfigIssue, Rejected } from "../ConfigError.ts"
-import { actualText, hintFor, type Kind, type Leaf, leavesOf, nearest, parseText } from "./leaf.ts"
+import { actualText, hintFor, type Kind, type Leaf, leavesOf, nearest, parseText, textsOf } from "./leaf.ts"
 import type { Document } from "./yaml.ts"
 
 /** The sources of a configuration: defaults are in the sections, the document is over them, the variables over both. */
@@ -227,9 +227,10 @@ const checkLeaf = (leaf: Leaf, found: Found | undefined, env: Environment, repor
   if (leaf.path === "server.env" && value !== env && Environment.literals.some((known) => known === value)) {
     report({ ...issueOf(leaf, found), expected: `${JSON.stringify(env)}, the environment of this process` })
   }
-  if (env !== "prod" || !leaf.secret || typeof value !== "string") return
-  const isDefault = value !== "" && Option.getOrUndefined(leaf.fallback) === value
-  if (!isDefault && !published.has(value)) return
+  if (env !== "prod" || !leaf.secret) return
+  const defaults = textsOf(Option.getOrUndefined(leaf.fallback))
+  const isKnown = textsOf(value).some((text) => published.has(text) || (text !== "" && defaults.includes(text)))
+  if (!isKnown) return
   report({ ...issueOf(leaf, found), expected: "a secret of your own in prod", hint: `set ${leaf.variable}` })
 }
 

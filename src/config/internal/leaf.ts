@@ -58,10 +58,28 @@ const fallbackOf = (field: string, schema: Schema.Constraint): Option.Option<unk
   )
 }
 
+/** Whether a value of a schema is a secret, or holds one. */
 const isSecret = (ast: SchemaAST.AST): boolean => {
-  const representation = SchemaAST.resolve(ast)?.["representation"]
-  return (representation as { readonly id?: unknown } | undefined)?.id === "effect/schema/Redacted"
+  // Not SchemaAST.resolve, which knows the last check of a schema that has some.
+  const representation = ast.annotations?.["representation"]
+  return (
+    (representation as { readonly id?: unknown } | undefined)?.id === "effect/schema/Redacted" ||
+    partsOf(ast).some(isSecret)
+  )
 }
+
+/** The schemas that a schema is made of, and those that it is decoded from. */
+const partsOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
+  const sources = ast.encoding?.map((link) => link.to) ?? []
+  if (SchemaAST.isArrays(ast)) return [...ast.elements, ...ast.rest, ...sources]
+  if (SchemaAST.isUnion(ast)) return [...ast.types, ...sources]
+  if (SchemaAST.isDeclaration(ast)) return [...ast.typeParameters, ...sources]
+  return sources
+}
+
+/** The texts of a value: itself, or the items of a list. */
+export const textsOf = (value: unknown): ReadonlyArray<string> =>
+  Array.isArray(value) ? value.flatMap(textsOf) : typeof value === "string" ? [value] : []
 
 /** The kind of the encoded side of a schema. */
 export const kindOf = (ast: SchemaAST.AST): Kind => {
