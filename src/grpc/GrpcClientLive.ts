@@ -33,6 +33,8 @@ const driverOptions = (settings: GrpcSettings): grpc.ClientOptions => ({
   "grpc.enable_channelz": 0,
   // Without this a TXT record of the target's name could turn on retries of calls that are not idempotent.
   "grpc.service_config_disable_resolution": 1,
+  // By default http_proxy and its like would carry plain text, meant for this machine, to another.
+  "grpc.enable_http_proxy": 0,
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 2000
 })

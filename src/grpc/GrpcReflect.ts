@@ -206,7 +206,8 @@ const unary = (
 const open = (address: string): Effect.Effect<grpc.Client, ReflectError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => new grpc.Client(address, grpc.credentials.createInsecure()),
+      // A proxy of the environment would get what is plain text.
+      try: () => new grpc.Client(address, grpc.credentials.createInsecure(), { "grpc.enable_http_proxy": 0 }),
       catch: () => new ReflectError({ code: "INVALID_ARGUMENT", details: `${address} is no address` })
     }),
     (client) => Effect.sync(() => client.close())

@@ -7,9 +7,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as net from "node:net"
 import { Grpc, GrpcError } from "xdooria/grpc"
-import { layerClientLive } from "xdooria/grpc/live"
+import { GrpcReflect, layerClientLive } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
+import { descriptors } from "../../src/gen/descriptors.ts"
 import { GameServiceService } from "../../src/gen/game.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import { dial, GameApi, handlers, live, player, response, start } from "./Game.ts"
@@ -246,5 +248,49 @@ describe("a server of another kind", () => {
       assert.include(read, { _tag: "Internal", isSafeToRetry: true })
       assert.include(write, { _tag: "OutcomeUnknown", code: "INTERNAL" })
     })
+  )
+})
+
+describe("a proxy of the environment", () => {
+  const names = ["grpc_proxy", "https_proxy", "http_proxy"] as const
+  const exempt = ["no_grpc_proxy", "no_proxy"] as const
+
+  /** A listener that the environment names as proxy, while the scope is open; gives how many connected to it. */
+  const proxied = Effect.acquireRelease(
+    Effect.callback<{ readonly seen: () => number; readonly restore: () => void }>((resume) => {
+      let connections = 0
+      const server = net.createServer((socket) => {
+        connections++
+        socket.destroy()
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const before = { ...process.env }
+        const { port } = server.address() as net.AddressInfo
+        for (const name of names) process.env[name] = `http://127.0.0.1:${port}`
+        for (const name of exempt) delete process.env[name]
+        const restore = () => {
+          for (const name of [...names, ...exempt]) {
+            if (before[name] === undefined) delete process.env[name]
+            else process.env[name] = before[name]
+          }
+          server.close()
+        }
+        resume(Effect.succeed({ seen: () => connections, restore }))
+      })
+    }),
+    ({ restore }) => Effect.sync(restore)
+  )
+
+  it.live("gets nothing of a call in plain text", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live(), handlers({}), { descriptors })
+      const { seen } = yield* proxied
+      const game = yield* dial(address)
+      const metadata = { authorization: "Bearer canary" }
+      yield* game.healthCheck({}, { metadata })
+      const method = "game.GameService/HealthCheck"
+      yield* GrpcReflect.call({ address, method, request: "", deadline: "10 seconds", metadata })
+      assert.strictEqual(seen(), 0)
+    }).pipe(Effect.provide(LoggerTest))
   )
 })
