@@ -7,6 +7,7 @@ import { promisify } from "node:util"
 import type { ConfigSection } from "../src/config/Config.ts"
 import { describeSections } from "../src/config/ConfigDocs.ts"
 import { root } from "./support/Sources.ts"
+import * as RealServer from "./support/RealServer.ts"
 
 const read = (path: string): string => readFileSync(root + path, "utf8")
 
@@ -38,12 +39,15 @@ describe("examples", () => {
     )
   })
 
-  for (const file of examples) {
+  const runs = (file: string) =>
     it(`${file} runs`, { timeout: 60_000 }, async () => {
       const args = ["--conditions=xdooria-source", file]
       const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, timeout: 50_000 })
       assert.isAbove(stdout.trim().length, 0, "it prints nothing")
     })
+  for (const file of examples) {
+    if (read(file).includes("PgEmbedded")) RealServer.embedded(file, () => runs(file))
+    else runs(file)
   }
 })
 

@@ -43,7 +43,7 @@ const temporaryFile = (name: string, text: string) =>
     ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true }))
   )
 
-describe("xdooria", () => {
+RealServer.embedded("xdooria on PgEmbedded", () => {
   it.live("serves, is called, and leaves nothing on Ctrl-C", () =>
     Effect.gen(function* () {
       const serve = yield* ServeProcess.start([])
@@ -89,7 +89,9 @@ describe("xdooria", () => {
       assert.deepStrictEqual(second.leftovers(), [])
     }).pipe(Effect.scoped)
   )
+})
 
+describe("xdooria", () => {
   it.live("tells all that is wrong with the environment at once, and shows no secret", () =>
     Effect.gen(function* () {
       const { code, stderr } = yield* xdooria(["serve"], {

@@ -64,6 +64,7 @@ const gain = (game: Game, history: History.History, requestId: string) =>
 const killDatabase = Fault.scenario({
   id: "DB-KILL",
   room: "services",
+  servers: ["postgres"],
   title: "kill -9 of the database under 200 gains a second",
   scaled: { seconds: 1, kills: 1, awayMillis: 200 },
   full: { seconds: 20, kills: 3, awayMillis: 2_000 },
@@ -110,6 +111,7 @@ const startServer = Effect.fnUntraced(function* (infra: ReturnType<typeof layerL
 const rollingStop = Fault.scenario({
   id: "ROLLING",
   room: "services",
+  servers: ["postgres"],
   title: "servers are replaced one after the other under load",
   scaled: { seconds: 1, rounds: 3 },
   full: { seconds: 30, rounds: 20 },

@@ -5,12 +5,13 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import { PgEmbedded } from "xdooria/pg/embedded"
 import { Levels, LevelsLive } from "../../src/services/game/Levels.ts"
+import * as RealServer from "../support/RealServer.ts"
 import { suite } from "./GameContract.ts"
 
 const withText = (text: string) =>
   Layer.build(LevelsLive.pipe(Layer.provide(FileSystem.layerNoop({ readFileString: () => Effect.succeed(text) }))))
 
-suite("Game on PgEmbedded", PgEmbedded)
+RealServer.embedded("the game service", () => suite("Game on PgEmbedded", PgEmbedded))
 
 describe("Levels", () => {
   const levels = Levels.fromRows([

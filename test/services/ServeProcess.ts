@@ -19,7 +19,7 @@ export interface Ended {
 /** A running `xdooria serve`. */
 export interface ServeProcess {
   readonly pid: number
-  /** Its gRPC address, once it serves. Waits for ever when it does not come to that. */
+  /** Its gRPC address, once it serves. Dies with what it wrote when it ends before. */
   readonly address: Effect.Effect<string>
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Ended>
@@ -80,12 +80,12 @@ export const start = (
       const addressIn = () => /gRPC on (\S+)/.exec(output)?.[1]
       return {
         pid: child.pid!,
-        address: Effect.map(
-          Effect.andThen(
-            waitFor(child, () => addressIn() !== undefined),
-            Effect.sync(addressIn)
-          ),
-          (address) => address!
+        address: Effect.andThen(
+          waitFor(child, () => addressIn() !== undefined || isOver(child)),
+          Effect.suspend(() => {
+            const address = addressIn()
+            return address === undefined ? Effect.die(new Error(output)) : Effect.succeed(address)
+          })
         ),
         kill: (signal) =>
           Effect.sync(() => {
