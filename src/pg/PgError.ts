@@ -13,6 +13,7 @@ import {
   PermissionDenied,
   PgErrorReason,
   SerializationFailure,
+  StalePlan,
   StatementTimeout,
   StringTooLong,
   Syntax,
@@ -30,6 +31,7 @@ interface Cause {
   readonly code?: unknown
   readonly constraint?: unknown
   readonly column?: unknown
+  readonly routine?: unknown
   readonly message?: unknown
 }
 
@@ -45,7 +47,9 @@ const kindOf: Record<string, ConstraintViolation["kind"]> = {
 
 const byCode: Record<string, (cause: Cause) => PgErrorReason> = {
   "08007": () => new OutcomeUnknown({ detail: "08007" }),
-  "0A000": () => new Syntax({ code: "0A000" }),
+  // One code for what the server cannot do at all and for a plan that is out of date; the function that raises it is
+  // no text, and so the same in each language.
+  "0A000": ({ routine }) => (routine === "RevalidateCachedQuery" ? new StalePlan() : new Syntax({ code: "0A000" })),
   "22001": () => new StringTooLong(),
   "22003": () => new NumericOverflow(),
   "23505": (cause) => new UniqueViolation({ constraint: nameOf(cause.constraint) }),

@@ -66,6 +66,22 @@ export class Deadlock extends Schema.TaggedError<Deadlock>("xdooria/pg/Deadlock"
   }
 }
 
+/**
+ * The type of a table changed since the session prepared this statement (0A000). The session forgets what it prepared,
+ * so the whole transaction may be run again; `Pg.transaction` does so.
+ */
+export class StalePlan extends Schema.TaggedError<StalePlan>("xdooria/pg/StalePlan")("StalePlan", {}) {
+  get isRetryable(): boolean {
+    return true
+  }
+  get isSafeToRetry(): boolean {
+    return true
+  }
+  override get message(): string {
+    return "a table was changed since the statement was prepared"
+  }
+}
+
 /** A lock was not to be had within `lock_timeout`, or at once where NOWAIT asked for that (55P03). */
 export class LockTimeout extends Schema.TaggedError<LockTimeout>("xdooria/pg/LockTimeout")("LockTimeout", {}) {
   get isRetryable(): boolean {
@@ -392,6 +408,7 @@ export const PgErrorReason = Schema.Union([
   ConstraintViolation,
   SerializationFailure,
   Deadlock,
+  StalePlan,
   LockTimeout,
   StatementTimeout,
   Cancelled,

@@ -107,6 +107,7 @@ const table: ReadonlyArray<Row> = [
   ["42P01", byServer("42P01"), { _tag: "Syntax", code: "42P01" }, false, true],
   ["3F000", byServer("3F000"), { _tag: "Syntax", code: "3F000" }, false, true],
   ["0A000", byServer("0A000"), { _tag: "Syntax", code: "0A000" }, false, true],
+  ["a stale plan", byServer("0A000", { routine: "RevalidateCachedQuery" }), { _tag: "StalePlan" }, true, true],
   ["P0001", byServer("P0001"), { _tag: "Unclassified", code: "P0001" }, false, true],
   ["XX000", byServer("XX000"), { _tag: "Unclassified", code: "XX000" }, false, true],
   [

@@ -34,8 +34,9 @@ const retries = 5
 
 const backoff = Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced("500 millis")]).pipe(Schedule.jittered)
 
-const lostToAnother = (error: unknown): error is PgError =>
-  error instanceof PgError && (error.reason._tag === "SerializationFailure" || error.reason._tag === "Deadlock")
+const lostTags: ReadonlySet<string> = new Set(["SerializationFailure", "Deadlock", "StalePlan"])
+
+const lostToAnother = (error: unknown): error is PgError => error instanceof PgError && lostTags.has(error.reason._tag)
 
 const beginStatement = ({ isolation, readOnly }: TransactionOptions): string | undefined =>
   isolation === undefined && readOnly === undefined
@@ -80,7 +81,7 @@ const runAgain = <A, E, R>(once: Effect.Effect<A, E, R>, failure: PgError): Effe
  * Runs all statements of an effect in one transaction: committed when it succeeds, rolled back when it fails, dies or
  * is interrupted. Inside of another transaction it is a savepoint, and its options are without effect.
  *
- * An effect that lost against another transaction (SerializationFailure, Deadlock) is run again as a whole, up to 5
+ * An effect that lost against another transaction (SerializationFailure, Deadlock, StalePlan) is run again as a whole, up to 5
  * times after a jittered pause of 10 to 500 ms; nothing else is retried. So it should do nothing outside of the
  * database; `sql.afterCommit` registers what comes after. When the reply to the COMMIT is lost, it fails with
  * OutcomeUnknown. A statement that is interrupted ends the transaction, even if the interrupt is caught.

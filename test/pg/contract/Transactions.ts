@@ -130,6 +130,27 @@ export const transactions: Part = (it) => {
     })
   )
 
+  it.effect("runs again when a table was changed since its statement was prepared, once on each session", () =>
+    Effect.gen(function* () {
+      const name = yield* table("n int")
+      yield* Effect.gen(function* () {
+        const other = yield* SqlClient.SqlClient
+        const tries = yield* Ref.make(0)
+        const read = Ref.update(tries, (n) => n + 1).pipe(Effect.andThen(other`SELECT n FROM ${other(name)}`))
+        yield* other`INSERT INTO ${other(name)} VALUES (1)`
+        assert.deepStrictEqual(yield* Pg.transaction(read), [{ n: 1 }])
+        yield* other`ALTER TABLE ${other(name)} ALTER COLUMN n TYPE text`
+        yield* Ref.set(tries, 0)
+        const before = yield* pid
+        assert.deepStrictEqual(yield* Pg.transaction(read), [{ n: "1" }])
+        assert.strictEqual(yield* Ref.getAndSet(tries, 0), 2)
+        assert.deepStrictEqual(yield* Pg.transaction(read), [{ n: "1" }])
+        assert.strictEqual(yield* Ref.get(tries), 1)
+        assert.strictEqual(yield* pid, before)
+      }).pipe(Effect.provide(yield* again({ maxConns: 1 })))
+    })
+  )
+
   it.effect("gives up after five more tries, and retries nothing else", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
