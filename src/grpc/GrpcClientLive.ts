@@ -114,13 +114,14 @@ const invoke = (
       return Effect.fail(new GrpcError({ reason: new Unavailable({ method: name, details }) }))
     }
     const target = channel.getChannel().getTarget()
+    let begun = false
     const outcomeOf = ({ code, details, metadata }: grpc.ServiceError, peer: string): Outcome => ({
       method: name,
       idempotent,
       code,
       details,
       statusDetails: metadata.get(Details.detailsKey),
-      hasMetadata: Object.keys(metadata.toJSON()).length > 0,
+      answered: begun || Object.keys(metadata.toJSON()).length > 0,
       peer,
       target
     })
@@ -148,6 +149,7 @@ const invoke = (
         options,
         onReply
       )
+      call.on("metadata", () => (begun = true))
       return Effect.sync(() => call.cancel())
     })
   })

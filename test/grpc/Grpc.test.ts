@@ -22,12 +22,12 @@ describe("reasons", () => {
     code: 14,
     details: "Connection dropped",
     statusDetails: [],
-    hasMetadata: false,
+    answered: false,
     peer: "127.0.0.1:50051",
     target: "dns:127.0.0.1:50051"
   }
   const unsent = { ...sent, peer: sent.target }
-  const answered = { ...sent, hasMetadata: true }
+  const answered = { ...sent, answered: true }
   const deadline = (details: string) => ({ ...sent, code: 4, details })
 
   // [what, driver's outcome, reason, safe to retry]
@@ -43,6 +43,14 @@ describe("reasons", () => {
     ],
     ["refused by GOAWAY", { ...sent, details: "Stream refused by server" }, "Unavailable", true],
     ["the same as another's text", { ...answered, details: "Stream refused by server" }, "OutcomeUnknown", false],
+    ["the same with another code", { ...sent, code: 13, details: "Stream refused by server" }, "Internal", false],
+    [
+      "the same as a limit of another",
+      { ...answered, code: 8, details: "Stream refused by server" },
+      "ResourceExhausted",
+      false
+    ],
+    ["an answer before a server was known", { ...unsent, answered: true }, "OutcomeUnknown", false],
     ["connection lost", sent, "OutcomeUnknown", false],
     ["connection lost, idempotent", { ...sent, idempotent: true }, "Unavailable", true],
     [
@@ -74,6 +82,12 @@ describe("reasons", () => {
     [
       "deadline, told by the server",
       { ...answered, code: 4, details: "Deadline exceeded after all" },
+      "OutcomeUnknown",
+      false
+    ],
+    [
+      "deadline, told by the server in the driver's words",
+      { ...answered, code: 4, details: "Deadline exceeded after 0.5s,waiting for name resolution" },
       "OutcomeUnknown",
       false
     ],

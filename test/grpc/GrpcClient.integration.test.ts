@@ -251,6 +251,55 @@ describe("a server of another kind", () => {
   )
 })
 
+/** A server of grpc-js itself that applies a call, begins an answer or not, and ends with a status without entries. */
+const applying = (begins: boolean, statuses: ReadonlyArray<readonly [code: number, details: string]>) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<readonly [grpc.Server, string, () => number]>((resume) => {
+        const server = new grpc.Server()
+        let applied = 0
+        const { gainExp } = GameServiceService
+        server.addService({ gainExp } as unknown as grpc.ServiceDefinition, {
+          gainExp: (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
+            const [code, details] = statuses[applied++]!
+            if (begins) call.sendMetadata(new grpc.Metadata())
+            reply({ code, details })
+          }
+        })
+        server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, port) =>
+          resume(Effect.succeed([server, `127.0.0.1:${port}`, () => applied]))
+        )
+      }),
+      ([server]) => Effect.sync(() => server.forceShutdown())
+    ),
+    ([, address, applied]) => ({ address, applied })
+  )
+
+describe("a server that speaks in the driver's words", () => {
+  const statuses = [
+    [14, "Stream refused by server"],
+    [13, "Stream refused by server"],
+    [8, "Stream refused by server"],
+    [4, "Deadline exceeded after 0.5s,waiting for name resolution"],
+    [4, "Deadline exceeded after 0.5s,Waiting for LB pick"],
+    [14, "No connection established. Last error: x"],
+    [14, "Name resolution failed for target dns:x"]
+  ] as const
+  for (const begins of [true, false]) {
+    it.live(`does not make an applied call safe to retry, ${begins ? "at the end of an answer" : "at once"}`, () =>
+      Effect.gen(function* () {
+        const { address, applied } = yield* applying(begins, statuses)
+        const game = yield* dial(address)
+        for (const [i, [code, details]] of statuses.entries()) {
+          const reason = yield* reasonOf(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n }))
+          assert.include(reason, { details, isSafeToRetry: false }, `${code} ${details}`)
+          assert.strictEqual(applied(), i + 1)
+        }
+      })
+    )
+  }
+})
+
 describe("a proxy of the environment", () => {
   const names = ["grpc_proxy", "https_proxy", "http_proxy"] as const
   const exempt = ["no_grpc_proxy", "no_proxy"] as const

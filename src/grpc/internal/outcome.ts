@@ -10,8 +10,8 @@ export interface Outcome {
   readonly details: string
   /** The values of grpc-status-details-bin. */
   readonly statusDetails: ReadonlyArray<string | Buffer>
-  /** Whether there was any metadata with the status. */
-  readonly hasMetadata: boolean
+  /** Whether anything came from a server: metadata before the status, or with it. */
+  readonly answered: boolean
   /** Where the call went, and where it should go: the same, or unknown, as long as no server was chosen for it. */
   readonly peer: string
   readonly target: string
@@ -25,11 +25,15 @@ const chosenText = "remote_addr="
 // The same for a stream that ended without a status, or did not begin.
 const brokenText = /^(?:Received RST_STREAM with code|Failed to start HTTP\/2 stream)/
 
-/** Whether the server can have processed the call; true when in doubt. */
-const wasSent = ({ code, details, hasMetadata, peer, target }: Outcome): boolean => {
+/**
+ * Whether the server can have processed the call; true when in doubt. The driver's texts count only as long as nothing
+ * came from a server, which could write the same.
+ */
+const wasSent = ({ answered, code, details, peer, target }: Outcome): boolean => {
+  if (answered) return true
   if (peer === target) return false
-  if (code === 4 && details.startsWith(deadlineText) && !hasMetadata) return details.includes(chosenText)
-  return details !== refusedText || hasMetadata
+  if (code === 4 && details.startsWith(deadlineText)) return details.includes(chosenText)
+  return code !== 14 || details !== refusedText
 }
 
 /** Whether a status says that the call was lost on its way or back, rather than answered. */
