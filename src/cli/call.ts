@@ -48,8 +48,8 @@ export const call = Command.make(
     ),
     token: Flag.Redacted("token").pipe(Flag.withDescription("Sent as authorization: Bearer"), Flag.optional),
     deadline: Flag.Finite("deadline").pipe(
-      Flag.withDescription("Seconds until the call is given up; 5 when not given"),
-      Flag.withSchema(Schema.Finite.check(Schema.isGreaterThan(0))),
+      Flag.withDescription("Seconds until the call is given up, at most 86400; 5 when not given"),
+      Flag.withSchema(Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(86_400))),
       Flag.withDefault(5)
     )
   },

@@ -22,6 +22,7 @@ import {
   OutcomeUnknown,
   Unavailable
 } from "./GrpcError.ts"
+import * as Deadline from "./internal/deadline.ts"
 import * as Details from "./internal/details.ts"
 import { isLoopback } from "./internal/listener.ts"
 import { type Outcome, toReason } from "./internal/outcome.ts"
@@ -84,9 +85,6 @@ const metadataOf = (entries: Readonly<Record<string, string>>, span: Tracer.AnyS
   return metadata
 }
 
-// A server of grpc-js takes a longer one for one that has passed.
-const longestDeadline = 0x7fffffff
-
 const identity = (bytes: Buffer): Buffer => bytes
 
 /** One call. What cannot be sent is told apart from what was sent, so that only the latter's outcome is unknown. */
@@ -137,9 +135,7 @@ const invoke = (
           : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
         resume(Effect.fail(new GrpcError({ reason })))
       }
-      const millis = Duration.toMillis(deadline)
-      // The driver compares it with the system's clock, whatever Clock this fiber has.
-      const options = { deadline: millis > longestDeadline ? Infinity : Date.now() + millis }
+      const options = { deadline: Deadline.after(deadline) }
       const call = channel.makeUnaryRequest<Buffer, Buffer>(
         method.path,
         identity,

@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Code, codes } from "./GrpcError.ts"
+import * as Deadline from "./internal/deadline.ts"
 import * as Details from "./internal/details.ts"
 import * as Reflection from "./internal/reflectionMessages.ts"
 
@@ -27,7 +28,7 @@ import * as Reflection from "./internal/reflectionMessages.ts"
  * - `method`: such as `game.GameService/GetPlayer`; a leading `/` is allowed
  * - `request`: a JSON object. Names as in the .proto or in camel case; 64-bit numbers as numbers or strings, enums by
  *   name or number, bytes in base64. Empty for a request without fields
- * - `deadline`: for everything together, the reflection included
+ * - `deadline`: for everything together, the reflection included; none beyond 24 days
  * - `metadata`: sent with the call, lower-case names
  */
 export interface ReflectCall {
@@ -239,8 +240,7 @@ export const call = (options: ReflectCall): Effect.Effect<Schema.Json, ReflectEr
     const [, service, name] = match as unknown as [string, string, string]
     const metadata = yield* metadataOf(options.metadata ?? {})
     const client = yield* open(options.address)
-    // The driver compares it with the system's clock, whatever Clock this fiber has.
-    const deadline = Date.now() + Duration.toMillis(options.deadline)
+    const deadline = Deadline.after(Duration.fromInputUnsafe(options.deadline))
     const { method, registry } = yield* describe(client, deadline, service, name)
     const message = yield* encode(method, options.request, registry)
     return yield* decode(method, yield* unary(client, `/${service}/${name}`, message, metadata, deadline), registry)

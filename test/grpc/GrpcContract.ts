@@ -301,7 +301,7 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
     it.live("with an answer, when the deadline is far away", () =>
       Effect.gen(function* () {
         const game = yield* serving({})
-        for (const deadline of ["30 days", Duration.infinity] as const) {
+        for (const deadline of ["24 days", 0x7fffffff - 50, "30 days", "20000000 weeks", Duration.infinity] as const) {
           assert.deepStrictEqual(yield* game.getPlayer({ playerId: "p1" }, { deadline }), response("p1"))
         }
       }).pipe(Effect.provide(LoggerTest))

@@ -155,6 +155,17 @@ describe("calls by name", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
+  it.live("are answered when the deadline is far away", () =>
+    Effect.gen(function* () {
+      const { address } = yield* start(live(), handlers({}), { descriptors })
+      const method = "game.GameService/HealthCheck"
+      for (const deadline of ["24 days", 0x7fffffff - 50, "30 days", "20000000 weeks", Infinity] as const) {
+        const answer = yield* GrpcReflect.call({ address, method, request: "", deadline })
+        assert.deepStrictEqual(answer, { status: "SERVING" })
+      }
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("fetch the files that a service's file imports, over v1alpha where there is no v1", () =>
     Effect.gen(function* () {
       const files: Record<string, MessageInitShape<typeof FileDescriptorProtoSchema>> = {
