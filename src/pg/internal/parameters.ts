@@ -11,7 +11,9 @@ const problemOf = (value: unknown): string | undefined => {
       if (value.includes("\0")) return "a text with a NUL character"
       return value.isWellFormed() ? undefined : "a text with a lone surrogate"
     case "number":
-      return Number.isFinite(value) ? undefined : "not a finite number"
+      if (!Number.isFinite(value)) return "not a finite number"
+      // A double has lost its last digits by then.
+      return Number.isInteger(value) && !Number.isSafeInteger(value) ? "beyond safe integers: give a bigint" : undefined
     case "bigint":
       return value >= -int8 && value < int8 ? undefined : "outside of the range of int8"
     case "object":
@@ -24,16 +26,26 @@ const problemOf = (value: unknown): string | undefined => {
 
 const problemIn = (values: ReadonlyArray<unknown>): string | undefined => {
   for (const value of values) {
-    const problem = problemOf(value)
+    // The driver has no form for one. It may also contain itself.
+    const problem = Array.isArray(value) ? "a list of lists" : problemOf(value)
     if (problem !== undefined) return problem
   }
   return undefined
 }
 
+/** As {@link problemOf}. What an object of the caller's throws, such as a getter or a Proxy, is no defect of ours. */
+const safeProblemOf = (value: unknown): string | undefined => {
+  try {
+    return problemOf(value)
+  } catch {
+    return "an object that throws when it is read"
+  }
+}
+
 /** Looks for parameters that must not be sent; undefined when there are none. */
 export const refuse = (parameters: ReadonlyArray<unknown>): InvalidInput | undefined => {
   for (let i = 0; i < parameters.length; i++) {
-    const problem = problemOf(parameters[i])
+    const problem = safeProblemOf(parameters[i])
     if (problem !== undefined) return new InvalidInput({ parameter: i + 1, problem })
   }
   return undefined

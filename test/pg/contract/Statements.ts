@@ -22,11 +22,13 @@ export const statements: Part = (it) => {
         at: new Date("2024-02-29T23:59:59.999Z"),
         text: "日本 \u{1F600} '\"\\%_",
         bytes: new Uint8Array([0, 1, 255]),
+        safe: 2 ** 53 - 1,
+        half: 4503599627370495.5,
         none: null
       }
       const rows = yield* sql`SELECT ${values.big}::int8 AS big, ${values.exact}::numeric AS exact,
         ${values.at}::timestamp AS at, ${values.text}::text AS text, ${values.bytes}::bytea AS bytes,
-        ${values.none}::int AS none, ${pg.json({ a: [1, null, "x"] })} AS json, ${[1, 2]}::int[] AS list`
+        ${values.safe}::float8 AS safe, ${values.half}::float8 AS half, ${values.none}::int AS none, ${pg.json({ a: [1, null, "x"] })} AS json, ${[1, 2]}::int[] AS list`
       assert.deepStrictEqual(rows, [{ ...values, json: { a: [1, null, "x"] }, list: [1, 2] }])
     })
   )
@@ -60,7 +62,17 @@ export const statements: Part = (it) => {
     })
   )
 
+  const cyclic: Array<unknown> = []
+  cyclic.push(cyclic)
+  const fail = () => {
+    throw new Error("canary8f2")
+  }
   const refused: ReadonlyArray<readonly [string, unknown]> = [
+    ["a list that contains itself", cyclic],
+    ["a date that throws", Object.assign(new Date(0), { getTime: fail })],
+    ["a list that throws", [1, Object.assign(new Date(0), { getTime: fail })]],
+    ["a number that is no safe integer", 2 ** 53],
+    ["a number that is no safe integer in a list", [-(2 ** 60)]],
     ["undefined", undefined],
     ["NUL", "a\0b"],
     ["a lone surrogate", "a\ud800"],
