@@ -67,11 +67,12 @@ export const call = Command.make(
     }).pipe(
       Effect.mapError((error) =>
         error.code === "UNAVAILABLE" && error.error === undefined
-          ? new NobodyAnswers({ addr, details: error.details })
+          ? new NobodyAnswers({ addr, details: GrpcReflect.printable(error.details) })
           : error
       )
     )
-    yield* Console.log(JSON.stringify(answer, null, 2))
+    const lines = JSON.stringify(answer, null, 2).split("\n")
+    yield* Console.log(lines.map(GrpcReflect.printable).join("\n"))
   })
 ).pipe(
   Command.withDescription("Call a method of a running service, found by reflection"),

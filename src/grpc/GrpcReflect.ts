@@ -39,8 +39,15 @@ export interface ReflectCall {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
+// Cc: also what starts an escape sequence of a terminal. The others change the direction of text.
+const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+
+/** A text of another as a terminal may show it, on one line: what controls the terminal is written as `\u001b`. */
+export const printable = (text: string): string =>
+  text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
 /**
- * A call by name that failed.
+ * A call by name that failed. Its message is {@link printable}, whatever the server sent.
  *
  * - `code`: of gRPC; INVALID_ARGUMENT also for a request that does not fit the method, UNIMPLEMENTED also for a method
  *   or a reflection that the server does not have
@@ -53,9 +60,8 @@ export class ReflectError extends Schema.TaggedError<ReflectError>("xdooria/grpc
   error: Schema.optionalKey(Schema.Struct({ tag: Schema.String, fields: Schema.JsonObject }))
 }) {
   override get message(): string {
-    return this.error === undefined
-      ? `${this.code} ${this.details}`
-      : `${this.code} ${this.error.tag} ${JSON.stringify(this.error.fields)}`
+    const text = this.error === undefined ? this.details : `${this.error.tag} ${JSON.stringify(this.error.fields)}`
+    return `${this.code} ${printable(text)}`
   }
 }
 

@@ -117,6 +117,23 @@ describe("calls by name", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
+  it.live("show nothing of a server's text that controls a terminal", () =>
+    Effect.gen(function* () {
+      const evil = "\u001b]0;title\u0007\r\n\u009b2J\u202eab ł 🎮"
+      const shown = String.raw`\u001b]0;title\u0007\u000d\u000a\u009b2J\u202eab ł 🎮`
+      assert.strictEqual(GrpcReflect.printable(evil), shown)
+      assert.strictEqual(JSON.parse(`"${shown}"`), evil)
+      const call = yield* calling({
+        getPlayer: () => new PlayerNotFound({ playerId: evil, at: new Date(0), seen: 7n })
+      })
+      const declared = yield* Effect.flip(call("game.GameService/GetPlayer", "{}"))
+      assert.strictEqual(declared.details, `no player ${evil}`)
+      assert.notMatch(declared.message, /[\p{Cc}\u202e]/u)
+      const plain = new GrpcReflect.ReflectError({ code: "ABORTED", details: evil })
+      assert.strictEqual(plain.message, `ABORTED ${shown}`)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   const refused = [
     ["game.GameService/GetPlayer", `{"playre_id":"p1"}`, "INVALID_ARGUMENT", "playre_id"],
     ["game.GameService/GetPlayer", `{"player_id":1}`, "INVALID_ARGUMENT", "player_id"],
