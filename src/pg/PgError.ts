@@ -107,7 +107,7 @@ const classify = ({ reason }: SqlError): PgErrorReason => {
     case "PgConnection: Failed to encode query":
       return new InvalidInput({ problem: "a value or a number of parameters that PostgreSQL has no form for" })
     case "PgConnection: Failed to decode row":
-      return new OutcomeUnknown({ detail: "the statement ran and its result could not be read" })
+      return new OutcomeUnknown({ detail: "its result could not be read" })
     case "PgConnection: Server refused TLS":
       return new TlsFailed({ detail: "the server does not offer it" })
     case "PgConnection: Connection timed out":

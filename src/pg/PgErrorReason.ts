@@ -226,8 +226,8 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("xdooria/pg/Una
 }
 
 /**
- * The connection was lost with a statement or a COMMIT in flight: it was applied or it was not. Find out, by an id
- * that you wrote along with it, before you do it again. `detail`: as in Unavailable.
+ * The connection was lost with a statement or a COMMIT in flight, or its result could not be read: it was applied or it
+ * was not. Find out, by an id that you wrote along with it, before you do it again. `detail`: as in Unavailable.
  */
 export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("xdooria/pg/OutcomeUnknown")("OutcomeUnknown", {
   detail: Schema.String
@@ -239,7 +239,7 @@ export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("xdooria/
     return false
   }
   override get message(): string {
-    return `the connection was lost before the reply came (${this.detail})`
+    return `nobody knows whether the statement was applied (${this.detail})`
   }
 }
 

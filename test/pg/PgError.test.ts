@@ -193,9 +193,14 @@ describe("PgError.fromSql", () => {
 })
 
 describe("PgError", () => {
+  it("does not say that the connection was lost when it was not", () => {
+    const { message } = PgError.fromSql(byDriver("PgConnection: Failed to decode row"))
+    assert.strictEqual(message, "pg: nobody knows whether the statement was applied (its result could not be read)")
+  })
+
   it("says where, when that is known", () => {
     const reason = new OutcomeUnknown({ detail: "no reply" })
-    assert.strictEqual(new PgError({ reason }).message, "pg: the connection was lost before the reply came (no reply)")
+    assert.strictEqual(new PgError({ reason }).message, "pg: nobody knows whether the statement was applied (no reply)")
     assert.include(new PgError({ reason, at: "db:5432/game" }).message, "pg db:5432/game: ")
   })
 
