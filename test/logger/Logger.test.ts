@@ -311,6 +311,60 @@ describe("a value that means harm", () => {
     })
   )
 
+  it.effect("bytes and secrets in what failed, or caused it, are in no part of the line", () =>
+    Effect.gen(function* () {
+      const bytes = Buffer.from("canary")
+      const held = { token: bytes, view: new Uint8Array(bytes), key: Redacted.make("canary") }
+      const told = `{"token":"[6 bytes]","view":"[6 bytes]","key":"<redacted>"}`
+      const traced = (cause: Cause.Cause<unknown>) =>
+        Effect.map(lineOf(Effect.logError("m", cause)), (line) => {
+          assert.notInclude(JSON.stringify(line), "canary")
+          assert.notInclude(JSON.stringify(line), "99,97,110")
+          return line.stacktrace
+        })
+      assert.strictEqual(yield* traced(Cause.fail(held)), `Error: ${told}`)
+      assert.strictEqual(yield* traced(Cause.die(held)), `Error: ${told}`)
+      assert.strictEqual(yield* traced(Cause.fail(bytes)), `Error: "[6 bytes]"`)
+      const outer = new TypeError("outer", { cause: new Error("inner", { cause: held }) })
+      const stack = yield* traced(Cause.fail(outer))
+      assert.match(stack!, /^TypeError: outer\n    at .*Logger\.test\.ts/)
+      assert.include(stack, "\n  [cause]: Error: inner\n      at ")
+      assert.include(stack, `\n    [cause]: Error: ${told}\n`)
+      const odd = Object.assign(new Error("x"), { message: held, stack: undefined, held })
+      assert.strictEqual(yield* traced(Cause.die(odd)), `Error: ${told}`)
+      yield* traced(Cause.die(Object.assign(new Error("x"), { name: bytes, message: bytes })))
+      const asField = yield* lineOf(
+        Effect.logInfo("m", { odd: Object.assign(new Error("x"), { name: bytes, message: bytes }) })
+      )
+      assert.deepStrictEqual(asField["odd"], { name: "[6 bytes]", message: "[6 bytes]" })
+    })
+  )
+
+  it.effect("every failure of a cause has its stack, with the spans that it failed in", () =>
+    Effect.gen(function* () {
+      const failing = Effect.die(new Error("within")).pipe(Effect.withSpan("outermost"))
+      const cause = Cause.combine(yield* Effect.flip(Effect.sandbox(failing)), Cause.die("also"))
+      const { stacktrace } = yield* lineOf(Effect.logError("m", Cause.combine(cause, Cause.interrupt(1))))
+      assert.match(stacktrace!, /^Error: within\n    at [^]*\n    at outermost[^]*\nError: also$/)
+    })
+  )
+
+  it.effect("a long chain of causes is cut, and one that is a loop", () =>
+    Effect.gen(function* () {
+      const last = Array.from({ length: 1000 }).reduce<Error>(
+        (cause, _, index) => Object.assign(new Error(`e${index}`, { cause }), { stack: "" }),
+        new Error("first")
+      )
+      const { stacktrace } = yield* lineOf(Effect.logError("m", last))
+      assert.strictEqual(stacktrace?.split("[cause]").length, 9)
+      const ofLoop = yield* lineOf(Effect.logError("m", first))
+      assert.strictEqual(ofLoop.stacktrace?.split("[cause]").length, 2)
+      const self = new Error("self")
+      self.cause = self
+      assert.notInclude((yield* lineOf(Effect.logError("m", self))).stacktrace, "[cause]")
+    })
+  )
+
   it.effect("an error whose message throws is told as unreadable", () =>
     Effect.gen(function* () {
       class Evil extends Error {

@@ -2,7 +2,8 @@ import * as Cause from "effect/Cause"
 import type * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type { Format } from "../Logger.ts"
-import { attempt, encodeText, encodeValue, quote, Room, unreadable } from "./value.ts"
+import { stackText } from "./stack.ts"
+import { attempt, encodeText, encodeValue, isError, quote, Room, textOf, unreadable } from "./value.ts"
 
 /** What a line says, before it has a form. Texts are raw, `fields` are as they were logged. */
 interface Content {
@@ -52,7 +53,7 @@ const makeContentOf = (): ((options: Logger.Options<unknown>) => Content) => {
       traceId: span?.traceId,
       spanId: span?.spanId,
       error: failure === undefined ? undefined : errorText(failure),
-      stacktrace: failure === undefined ? undefined : attempt(() => Cause.pretty(failure), unreadable)
+      stacktrace: failure === undefined ? undefined : attempt(() => stackText(failure), unreadable)
     }
   }
 }
@@ -99,8 +100,6 @@ const isPlain = (value: object): boolean => {
 const isFields = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && attempt(() => isPlain(value), false)
 
-const isError = (value: unknown): value is Error => attempt(() => value instanceof Error, false)
-
 /** What is no object of fields, as text; the error that has members of its own is not repeated. */
 const messageOf = (args: ReadonlyArray<unknown>, hasFailure: boolean): string => {
   const room = new Room()
@@ -140,8 +139,11 @@ const errorIn = (args: ReadonlyArray<unknown>): Cause.Cause<unknown> | undefined
 
 const errorText = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
-  if (!isError(error)) return typeof error === "string" ? error : encodeValue(error, new Room())
-  return attempt(() => (error.message === "" ? String(error.name) : `${error.name}: ${error.message}`), unreadable)
+  if (!isError(error)) return textOf(error)
+  return attempt(
+    () => (error.message === "" ? textOf(error.name) : `${textOf(error.name)}: ${textOf(error.message)}`),
+    unreadable
+  )
 }
 
 /** Whether a line has a member of its own by this name. */

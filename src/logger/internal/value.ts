@@ -65,6 +65,9 @@ export const encodeValue = (value: unknown, room: Room, path: ReadonlyArray<obje
   }
 }
 
+/** A text as it is, and any other value as JSON. */
+export const textOf = (value: unknown): string => (typeof value === "string" ? value : encodeValue(value, new Room()))
+
 /** Reads what is the code of others: a getter, a proxy, a toJSON, an error's message. A log line must survive it. */
 export const attempt = <A>(read: () => A, otherwise: A): A => {
   try {
@@ -73,6 +76,9 @@ export const attempt = <A>(read: () => A, otherwise: A): A => {
     return otherwise
   }
 }
+
+/** Whether a value is an error; asking a proxy may throw. */
+export const isError = (value: unknown): value is Error => attempt(() => value instanceof Error, false)
 
 /** What stands for a value that throws when it is read. */
 export const unreadable = "[unreadable]"
@@ -125,6 +131,6 @@ const encodeMembers = (value: object, room: Room, path: ReadonlyArray<object>): 
 }
 
 const encodeError = (error: Error, room: Room, path: ReadonlyArray<object>): string => {
-  const json = `{"name":${encodeText(String(error.name), room)},"message":${encodeText(String(error.message), room)}`
+  const json = `{"name":${encodeValue(error.name, room)},"message":${encodeValue(error.message, room)}`
   return error.cause === undefined ? `${json}}` : `${json},"cause":${encodeValue(error.cause, room, path)}}`
 }
