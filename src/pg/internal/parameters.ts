@@ -1,3 +1,4 @@
+import * as Result from "effect/Result"
 import { InvalidInput } from "../PgErrorReason.ts"
 
 const int8 = 2n ** 63n
@@ -33,20 +34,17 @@ const problemIn = (values: ReadonlyArray<unknown>): string | undefined => {
   return undefined
 }
 
-/** As {@link problemOf}. What an object of the caller's throws, such as a getter or a Proxy, is no defect of ours. */
-const safeProblemOf = (value: unknown): string | undefined => {
-  try {
-    return problemOf(value)
-  } catch {
-    return "an object that throws when it is read"
-  }
-}
-
 /** Looks for parameters that must not be sent; undefined when there are none. */
 export const refuse = (parameters: ReadonlyArray<unknown>): InvalidInput | undefined => {
-  for (let i = 0; i < parameters.length; i++) {
-    const problem = safeProblemOf(parameters[i])
-    if (problem !== undefined) return new InvalidInput({ parameter: i + 1, problem })
-  }
-  return undefined
+  let index = 0
+  const found = Result.try(() => {
+    for (; index < parameters.length; index++) {
+      const problem = problemOf(parameters[index])
+      if (problem !== undefined) return problem
+    }
+    return undefined
+  })
+  // What an object of the caller's throws, such as its getter, is no defect of ours.
+  const problem = Result.getOrElse(found, () => "an object that throws when it is read")
+  return problem === undefined ? undefined : new InvalidInput({ parameter: index + 1, problem })
 }
