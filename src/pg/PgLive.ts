@@ -11,13 +11,12 @@ import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
-import { readFileSync } from "node:fs"
-import type { ConnectionOptions } from "node:tls"
 import * as Config from "../config/Config.ts"
-import { InvalidConfig, Unreadable } from "../config/ConfigError.ts"
+import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Health from "../health/Health.ts"
 import { Pool } from "./internal/Pool.ts"
 import type { Session } from "./internal/Session.ts"
+import { sslOf } from "./internal/tls.ts"
 import { PgConfig, type PgOptions } from "./Pg.ts"
 import { PgError } from "./PgError.ts"
 import { Unavailable } from "./PgErrorReason.ts"
@@ -33,23 +32,6 @@ const startBackoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
 )
 
 const defaults: PgOptions = Schema.decodeSync(PgConfig.schema)({})
-
-const sslOf = ({ tls, tlsCaFile }: PgOptions): Effect.Effect<boolean | ConnectionOptions, InvalidConfig> => {
-  if (tls === "disable") return Effect.succeed(false)
-  if (tls === "require") return Effect.succeed({ rejectUnauthorized: false })
-  if (tlsCaFile === "") return Effect.succeed(true)
-  return Effect.try({
-    try: () => ({ ca: readFileSync(tlsCaFile) }),
-    catch: (error) =>
-      new InvalidConfig({
-        reason: new Unreadable({
-          source: tlsCaFile,
-          expected: "a file with PEM certificates (database.tls_ca_file)",
-          actual: (error as NodeJS.ErrnoException).code ?? "an error"
-        })
-      })
-  })
-}
 
 /** As a session parameter: a number without a unit is milliseconds. */
 const millis = (duration: Duration.Duration): string => String(Math.ceil(Duration.toMillis(duration)))

@@ -1,8 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Pg } from "xdooria/pg"
+import { layerLive } from "xdooria/pg/live"
 
 const decode = Schema.decodeUnknownEffect(Pg.PgConfig.schema)
 
@@ -60,6 +66,34 @@ describe("PgConfig", () => {
         { field: "lockTimeout", expected: "more than 0" },
         { field: "minConns", expected: "at most max_conns (2)" }
       ])
+    })
+  )
+})
+
+describe("tls_ca_file", () => {
+  it.live("must be a regular file of 1 MB at most, and nobody waits for another one", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "xdooria-test-pg-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+      )
+      const pipe = join(folder, "pipe")
+      execFileSync("mkfifo", [pipe])
+      const large = join(folder, "large")
+      writeFileSync(large, "x".repeat(1024 * 1024 + 1))
+      const wrong = [
+        [pipe, "no regular file"],
+        ["/dev/zero", "no regular file"],
+        [folder, "no regular file"],
+        [large, "1048577 bytes"],
+        [join(folder, "absent"), "ENOENT"]
+      ] as const
+      for (const [tlsCaFile, actual] of wrong) {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(layerLive({ tls: "verify-full", tlsCaFile }))))
+        assert.strictEqual(error._tag, "InvalidConfig")
+        assert.include(error.message, tlsCaFile)
+        assert.include(error.message, actual)
+      }
     })
   )
 })

@@ -1,0 +1,51 @@
+import * as Effect from "effect/Effect"
+import { constants, open } from "node:fs/promises"
+import type { ConnectionOptions } from "node:tls"
+import { InvalidConfig, Unreadable } from "../../config/ConfigError.ts"
+import type { PgOptions } from "../Pg.ts"
+
+/** All authorities that a system knows are a fourth of that. */
+const maxBytes = 1024 * 1024
+
+/** Reads a regular file. Never waits for a writer: a pipe or a device is refused, not read. */
+const readAuthorities = (path: string): Effect.Effect<Buffer, InvalidConfig> => {
+  const unreadable = (actual: string) =>
+    new InvalidConfig({
+      reason: new Unreadable({
+        source: path,
+        expected: "a file with PEM certificates, 1 MB at most (database.tls_ca_file)",
+        actual
+      })
+    })
+  const attempt = <A>(run: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: run,
+      catch: (error) => unreadable((error as NodeJS.ErrnoException).code ?? "an error")
+    })
+  const opened = Effect.acquireRelease(
+    attempt(() => open(path, constants.O_RDONLY | constants.O_NONBLOCK)),
+    (handle) =>
+      Effect.ignore(
+        Effect.timeout(
+          attempt(() => handle.close()),
+          "1 second"
+        )
+      )
+  )
+  return Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* opened
+      const stat = yield* attempt(() => handle.stat())
+      if (!stat.isFile()) return yield* unreadable("no regular file")
+      if (stat.size > maxBytes) return yield* unreadable(`${stat.size} bytes`)
+      return yield* attempt(() => handle.readFile())
+    })
+  )
+}
+
+/** What the driver is told of TLS. Fails when the file of authorities cannot be read. */
+export const sslOf = ({ tls, tlsCaFile }: PgOptions): Effect.Effect<boolean | ConnectionOptions, InvalidConfig> => {
+  if (tls === "disable") return Effect.succeed(false)
+  if (tls === "require") return Effect.succeed({ rejectUnauthorized: false })
+  return tlsCaFile === "" ? Effect.succeed(true) : Effect.map(readAuthorities(tlsCaFile), (ca) => ({ ca }))
+}
