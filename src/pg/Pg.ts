@@ -1,6 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
+import { longestMillis } from "./internal/StatementTimeout.ts"
 
 export { checkMigrations, layerMigrations, migrate, type Migration } from "./internal/migrations.ts"
 export { builder, query } from "./internal/query.ts"
@@ -47,11 +48,14 @@ export const PgConfig = Config.section(
     ),
     connectTimeout: seconds(2, "How long connecting and authenticating may take, in seconds"),
     acquireTimeout: seconds(3, "How long a call waits for a connection when all are in use, in seconds"),
-    statementTimeout: seconds(5, "How long a statement may take, in seconds; see Pg.transaction for an exception"),
-    lockTimeout: seconds(3, "How long a statement waits for a lock, in seconds"),
+    statementTimeout: seconds(
+      5,
+      "How long a statement may take, in seconds, up to 2147483; see Pg.transaction for an exception"
+    ),
+    lockTimeout: seconds(3, "How long a statement waits for a lock, in seconds, up to 2147483"),
     idleInTransactionTimeout: seconds(
       10,
-      "How long a transaction may do nothing before the server ends it, in seconds"
+      "How long a transaction may do nothing before the server ends it, in seconds, up to 2147483"
     ),
     startTimeout: seconds(8, "How long the start waits for the server, in seconds"),
     tls: Schema.Literals(["disable", "require", "verify-full"]).pipe(
@@ -65,11 +69,16 @@ export const PgConfig = Config.section(
   },
   (values) => [
     ...positive.filter((field) => Duration.isZero(values[field])).map((field) => ({ field, expected: "more than 0" })),
+    ...keptByServer
+      .filter((field) => Duration.toMillis(values[field]) > longestMillis)
+      .map((field) => ({ field, expected: "at most 2147483 seconds" })),
     ...(values.minConns > values.maxConns
       ? [{ field: "minConns" as const, expected: `at most max_conns (${values.maxConns})` }]
       : [])
   ]
 )
+
+const keptByServer = ["statementTimeout", "lockTimeout", "idleInTransactionTimeout"] as const
 
 const positive = [
   "maxConnLifetime",

@@ -16,6 +16,7 @@ import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Health from "../health/Health.ts"
 import { Pool } from "./internal/Pool.ts"
 import type { Session } from "./internal/Session.ts"
+import { serverMillis } from "./internal/StatementTimeout.ts"
 import { sslOf } from "./internal/tls.ts"
 import { PgConfig, type PgOptions } from "./Pg.ts"
 import { PgError } from "./PgError.ts"
@@ -34,7 +35,7 @@ const startBackoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
 const defaults: PgOptions = Schema.decodeSync(PgConfig.schema)({})
 
 /** As a session parameter: a number without a unit is milliseconds. */
-const millis = (duration: Duration.Duration): string => String(Math.ceil(Duration.toMillis(duration)))
+const millis = (duration: Duration.Duration): string => String(serverMillis(duration))
 
 const makePool = Effect.fnUntraced(function* (options: PgOptions) {
   const { service } = yield* Config.Current

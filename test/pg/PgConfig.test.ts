@@ -97,3 +97,17 @@ describe("tls_ca_file", () => {
     })
   )
 })
+
+it.effect("times that the server keeps are no longer than it takes", () =>
+  Effect.gen(function* () {
+    const longest = { statementTimeout: 2_147_483, lockTimeout: 2_147_483, idleInTransactionTimeout: 2_147_483 }
+    assert.deepStrictEqual(Pg.PgConfig.check(yield* decode(longest), "dev"), [])
+    const longer = { statementTimeout: 2_147_484, lockTimeout: 1e300, idleInTransactionTimeout: 2_147_484 }
+    const expected = "at most 2147483 seconds"
+    assert.deepStrictEqual(Pg.PgConfig.check(yield* decode(longer), "dev"), [
+      { field: "statementTimeout", expected },
+      { field: "lockTimeout", expected },
+      { field: "idleInTransactionTimeout", expected }
+    ])
+  })
+)

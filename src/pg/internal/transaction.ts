@@ -1,11 +1,11 @@
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as SqlClient from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { PgError } from "../PgError.ts"
-import { StatementTimeout } from "./StatementTimeout.ts"
+import { serverMillis, StatementTimeout } from "./StatementTimeout.ts"
 
 const toPgError = <E>(error: E): Exclude<E, SqlError> | PgError =>
   isSqlError(error) ? PgError.fromSql(error) : (error as Exclude<E, SqlError>)
@@ -25,7 +25,10 @@ export interface TransactionOptions {
   readonly isolation?: "read committed" | "repeatable read" | "serializable"
   /** Whether its statements must not write. */
   readonly readOnly?: boolean
-  /** How long each of its statements may take, in place of `statement_timeout`. Costs a round trip. */
+  /**
+   * How long each of its statements may take, in place of `statement_timeout`: 1 ms to 24 days, to which what is less
+   * or more is brought. Costs a round trip.
+   */
   readonly statementTimeout?: Duration.Input
 }
 
@@ -49,8 +52,7 @@ const withOptions = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: TransactionOptions
 ): Effect.Effect<A, E | SqlError, R> => {
-  const limit =
-    options.statementTimeout === undefined ? undefined : Math.ceil(Duration.toMillis(options.statementTimeout))
+  const limit = options.statementTimeout === undefined ? undefined : serverMillis(options.statementTimeout)
   const limited =
     limit === undefined
       ? effect

@@ -1,5 +1,6 @@
 import { assert } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -239,8 +240,15 @@ export const transactions: Part = (it) => {
       const outside = yield* limit
       assert.strictEqual(yield* Pg.transaction(limit, { statementTimeout: "90 seconds" }), "90s")
       assert.strictEqual(yield* limit, outside)
-      const slow = Pg.transaction(sql`SELECT pg_sleep(4)`, { statementTimeout: "20 millis" })
-      assert.strictEqual(yield* tagOf(slow), "StatementTimeout")
+      for (const statementTimeout of [Duration.infinity, Duration.days(30)]) {
+        assert.strictEqual(yield* Pg.transaction(limit, { statementTimeout }), "2147483647ms")
+      }
+      for (const statementTimeout of [Duration.millis(20), Duration.zero, Duration.millis(-1)]) {
+        assert.strictEqual(
+          yield* tagOf(Pg.transaction(sql`SELECT pg_sleep(4)`, { statementTimeout })),
+          "StatementTimeout"
+        )
+      }
     })
   )
 }
