@@ -1,4 +1,5 @@
 import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
 import { longestMillis } from "./internal/StatementTimeout.ts"
@@ -67,11 +68,15 @@ export const PgConfig = Config.section(
       Schema.annotate({ description: "PEM file with the authorities for verify-full; empty for those of Node" })
     )
   },
-  (values) => [
+  (values, env) => [
     ...positive.filter((field) => Duration.isZero(values[field])).map((field) => ({ field, expected: "more than 0" })),
     ...keptByServer
       .filter((field) => Duration.toMillis(values[field]) > longestMillis)
       .map((field) => ({ field, expected: "at most 2147483 seconds" })),
+    // A server that lets a user in by a Unix socket knows it from the system.
+    ...(env === "prod" && !values.host.startsWith("/") && Redacted.value(values.password) === ""
+      ? [{ field: "password" as const, expected: "a password in prod", hint: "set XDOORIA_DATABASE_PASSWORD" }]
+      : []),
     ...(values.minConns > values.maxConns
       ? [{ field: "minConns" as const, expected: `at most max_conns (${values.maxConns})` }]
       : [])

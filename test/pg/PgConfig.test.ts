@@ -17,7 +17,7 @@ describe("PgConfig", () => {
     Effect.gen(function* () {
       const values = yield* decode({})
       assert.include(values, { host: "localhost", port: 5432, user: "xdooria", database: "xdooria_game" })
-      assert.deepStrictEqual(Pg.PgConfig.check(values, "prod"), [])
+      assert.deepStrictEqual(Pg.PgConfig.check(values, "dev"), [])
     })
   )
 
@@ -35,6 +35,15 @@ describe("PgConfig", () => {
       const values = yield* decode({ ...plan, maxIdleTime: 300 })
       assert.strictEqual(Redacted.value(values.password), "canary8f2")
       assert.notInclude(JSON.stringify(values) + String(values.password), "canary8f2")
+    })
+  )
+
+  it.effect("wants a password in prod, but for a Unix socket", () =>
+    Effect.gen(function* () {
+      const missing = { field: "password", expected: "a password in prod", hint: "set XDOORIA_DATABASE_PASSWORD" }
+      assert.deepStrictEqual(Pg.PgConfig.check(yield* decode({}), "prod"), [missing])
+      assert.deepStrictEqual(Pg.PgConfig.check(yield* decode({ password: "own" }), "prod"), [])
+      assert.deepStrictEqual(Pg.PgConfig.check(yield* decode({ host: "/run/postgresql" }), "prod"), [])
     })
   )
 

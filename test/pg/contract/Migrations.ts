@@ -135,7 +135,8 @@ export const migrations: Part = (it) => {
   onEmpty(
     "are a layer that applies them, and in prod only checks",
     Effect.gen(function* () {
-      const inProd = ConfigTest({ grpc: { allow_insecure: true } }, { env: "prod" })
+      const site = { grpc: { allow_insecure: true }, database: { password: "of the site" } }
+      const inProd = ConfigTest(site, { env: "prod" })
       const use = Effect.provide(log, Pg.layerMigrations(steps).pipe(Layer.provideMerge(inProd)))
       const refused = yield* Effect.flip(use)
       assert.include(refused.message, "not applied yet: migration 1 create")
