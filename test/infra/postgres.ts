@@ -31,10 +31,12 @@ const binaries: Effect.Effect<string, Unavailable> = Effect.try({
   )
 )
 
-/** Nothing of it is worth the wait for a disk: the data ends with the tests. A kill of a process loses nothing. */
+/**
+ * Nothing of it is worth the wait for a disk: the data ends with the tests. `synchronous_commit` stays on: without it
+ * a kill of the server would lose what was reported as committed.
+ */
 const settings = {
   fsync: "off",
-  synchronous_commit: "off",
   full_page_writes: "off",
   shared_buffers: "32MB",
   max_connections: "200",
