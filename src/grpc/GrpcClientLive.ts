@@ -135,7 +135,7 @@ const invoke = (
           : new OutcomeUnknown({ ...lost, code: "INTERNAL" })
         resume(Effect.fail(new GrpcError({ reason })))
       }
-      const options = { deadline: Deadline.after(deadline) }
+      const options = { deadline: Deadline.after(Date.now(), deadline) }
       const call = channel.makeUnaryRequest<Buffer, Buffer>(
         method.path,
         identity,

@@ -246,7 +246,7 @@ export const call = (options: ReflectCall): Effect.Effect<Schema.Json, ReflectEr
     const [, service, name] = match as unknown as [string, string, string]
     const metadata = yield* metadataOf(options.metadata ?? {})
     const client = yield* open(options.address)
-    const deadline = Deadline.after(Duration.fromInputUnsafe(options.deadline))
+    const deadline = Deadline.after(Date.now(), Duration.fromInputUnsafe(options.deadline))
     const { method, registry } = yield* describe(client, deadline, service, name)
     const message = yield* encode(method, options.request, registry)
     return yield* decode(method, yield* unary(client, `/${service}/${name}`, message, metadata, deadline), registry)

@@ -4,10 +4,10 @@ import * as Duration from "effect/Duration"
 const longest = Duration.toMillis("24 days")
 
 /**
- * A deadline as grpc-js wants it, from now on; Infinity, so none, beyond 24 days. The driver compares it with the
- * system's clock, whatever Clock the fiber has.
+ * A deadline as grpc-js wants it; Infinity, so none, beyond 24 days. The driver compares it with the system's clock,
+ * whatever Clock the fiber has: `now` is of that.
  */
-export const after = (deadline: Duration.Duration): number => {
+export const after = (now: number, deadline: Duration.Duration): number => {
   const millis = Duration.toMillis(deadline)
-  return millis > longest ? Infinity : Date.now() + millis
+  return millis > longest ? Infinity : now + millis
 }
