@@ -264,7 +264,9 @@ describe("loopback", () => {
 })
 
 const load = (grpc: Record<string, unknown>, env: Config.Environment = "test") =>
-  Config.get(Grpc.GrpcConfig).pipe(Effect.provide(ConfigTest({ grpc }, { env })))
+  Config.get(Grpc.GrpcConfig).pipe(
+    Effect.provide(ConfigTest({ grpc, database: { password: "grpc-test-canary" } }, { env }))
+  )
 
 describe("the configuration", () => {
   it.effect("has bounds", () =>
