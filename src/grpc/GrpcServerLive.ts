@@ -101,16 +101,22 @@ const expire = ({ open, clock, maxDeadlineMillis }: Call.Calls): Effect.Effect<n
       for (const call of open) {
         const left = call.startedAt + maxDeadlineMillis - now
         if (left > 0) return Effect.sleep(Math.ceil(left))
-        call.end(Route.refusal("DEADLINE_EXCEEDED", "deadline of the server exceeded"))
+        call.cut(Route.refusal("DEADLINE_EXCEEDED", "deadline of the server exceeded"))
       }
       // A call that comes from now on is not due before that.
       return Effect.sleep(maxDeadlineMillis)
     })
   )
 
+/** A Watch lasts, but its request must not; of what was added to the native server we know nothing. */
+const boundOf = (path: string): Call.Bound => {
+  if (path === Health.watchPath) return "request"
+  return /^\/grpc\.(?:health|reflection)\./.test(path) ? "call" : "nothing"
+}
+
 const stopping = Route.refusal("UNAVAILABLE", "the server is stopping")
 
-/** Waits until no handler runs any more. */
+/** Waits until no handler runs any more, and all that was answered is out. */
 const idle = (calls: Call.Calls): Effect.Effect<void> =>
   Effect.callback((resume) => {
     calls.onEmpty = () => resume(Effect.void)
@@ -132,7 +138,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
       maxMetadataSize: options.maxMetadataSize,
       maxMessageSize: options.maxMessageSize
     }
-    const standing = new Set<grpc.ServerInterceptingCallInterface>()
+    const standing = new Set<Call.StandingCall>()
     let targets: ReadonlyMap<string, Call.Target> = new Map()
     let used = false
     let address: string | undefined
@@ -142,7 +148,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
       interceptors: [
         ({ path }, transport) => {
           const target = targets.get(path)
-          if (target === undefined) return Call.standingCall(transport, standing, options.maxMetadataSize)
+          if (target === undefined) return Call.standingCall(calls, standing, transport, boundOf(path))
           // grpc-js only starts what it is given: a call that listens to the transport itself.
           return new Call.UnaryCall(calls, target, transport) as unknown as grpc.ServerInterceptingCall
         }
@@ -156,13 +162,13 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
       yield* Effect.sleep(options.drainDelay)
       address = undefined
       yield* listener.close
-      for (const call of standing) call.sendStatus(Call.toStatus(stopping))
+      for (const call of standing) call.end(stopping)
       // Tells every connection to go away. It does not wait for those that it was handed.
       native.tryShutdown(() => {})
       const drained = Effect.andThen(idle(calls), listener.flushed)
       const inTime = yield* drained.pipe(Effect.timeoutOption(options.grace))
       if (Option.isNone(inTime)) {
-        for (const call of calls.open) call.end(stopping)
+        for (const call of calls.open) call.cut(stopping)
         yield* drained.pipe(Effect.timeoutOption(cutTime))
       }
       // A peer that has not read yet that it should go away must not find the connection reset.

@@ -3,8 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as zlib from "node:zlib"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
+import { descriptors } from "../../src/gen/descriptors.ts"
 import { GetPlayerRequest, GetPlayerResponse } from "../../src/gen/game.ts"
 import { handlers, live, player, PlayerNotFound, response, start } from "./Game.ts"
 import * as Raw from "./Raw.ts"
@@ -148,6 +152,107 @@ describe("the wire", () => {
         replies.map(({ status }) => status),
         [4, 4]
       )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const early = [
+    ["two messages", path, Buffer.concat([request, request]), {}, unimplemented],
+    ["a message of 5 MiB", path, Raw.frame(Buffer.alloc(5 << 20)), {}, exhausted],
+    ["9 KB of metadata", path, Buffer.alloc(0), { note: "x".repeat(9_000) }, exhausted],
+    [
+      "9 KB of metadata for health",
+      "/grpc.health.v1.Health/Check",
+      Buffer.alloc(0),
+      { note: "x".repeat(9_000) },
+      exhausted
+    ],
+    ["a timeout of words", path, Buffer.alloc(0), { "grpc-timeout": "soon" }, invalid]
+  ] as const
+  for (const [what, to, body, headers, status] of early) {
+    it.live(`a request that stays open after ${what} is given up without an error`, () =>
+      Effect.gen(function* () {
+        const it = yield* served
+        const reply = yield* it.raw.call(to, body, { headers, end: false })
+        assert.include(reply, { status, reset: undefined })
+        yield* assertAlive(it)
+      }).pipe(Effect.provide(LoggerTest))
+    )
+  }
+
+  /** Sends a request and does not read what comes; gives the code that its stream is reset with. */
+  const unread = (raw: Raw.Raw, to: string, body: Buffer) =>
+    Effect.callback<number>((resume) => {
+      const headers = { ":method": "POST", ":path": to, te: "trailers", "content-type": "application/grpc" }
+      const stream = raw.session.request(headers)
+      stream.on("error", () => {})
+      stream.on("close", () => resume(Effect.succeed(stream.rstCode)))
+      stream.end(body)
+    })
+
+  const cancelled = 8
+  // More than HTTP/2 sends to somebody who does not read.
+  const large = () => Effect.succeed({ player: { ...player("p1"), name: "x".repeat(1 << 20) } })
+
+  it.live("a reply that is not read is taken back at the server's deadline", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const { address } = yield* start(live({ maxDeadline: Duration.millis(100) }), handlers({ getPlayer: large }))
+      const raw = yield* Raw.connect(address)
+      assert.strictEqual(yield* unread(raw, path, request), cancelled)
+      const line = yield* log.find(({ method, code }) => method === path && code !== undefined)
+      assert.include(line, { code: "DEADLINE_EXCEEDED" })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a reply that is not read holds a stop no longer than the grace", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const answered = yield* Deferred.make<void>()
+      const { address } = yield* start(
+        live({ grace: Duration.millis(50) }),
+        handlers({ getPlayer: () => Effect.tap(large(), () => Deferred.succeed(answered, undefined)) })
+      ).pipe(Scope.provide(scope))
+      const raw = yield* Raw.connect(address)
+      const code = yield* Effect.forkChild(unread(raw, path, request))
+      yield* Deferred.await(answered)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(yield* Fiber.join(code), cancelled)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const unended = [
+    ["/grpc.health.v1.Health/Check", Buffer.alloc(0)],
+    ["/grpc.health.v1.Health/Watch", Buffer.alloc(0)],
+    ["/grpc.health.v1.Health/Watch", Raw.frame(Buffer.alloc(0))],
+    ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Buffer.alloc(0)],
+    ["/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Raw.frame(Buffer.from("3a012a", "hex"))]
+  ] as const
+  for (const [to, body] of unended) {
+    it.live(`a request of ${body.length} bytes to ${to} that never ends is ended by the server's deadline`, () =>
+      Effect.gen(function* () {
+        const { address } = yield* start(live({ maxDeadline: Duration.millis(100) }), handlers({}), { descriptors })
+        const raw = yield* Raw.connect(address)
+        assert.include(yield* raw.call(to, body, { end: false }), { status: 4, reset: undefined })
+      }).pipe(Effect.provide(LoggerTest))
+    )
+  }
+
+  it.live("a Watch lasts longer than the server's deadline", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { address } = yield* start(live({ maxDeadline: Duration.millis(50) }), handlers({})).pipe(
+        Scope.provide(scope)
+      )
+      const raw = yield* Raw.connect(address)
+      const watch = yield* Effect.forkChild(raw.call("/grpc.health.v1.Health/Watch", Raw.frame(Buffer.alloc(0))), {
+        startImmediately: true
+      })
+      // Both begin after the Watch, and end by the deadline.
+      for (const _ of [1, 2]) yield* raw.call(path, Buffer.alloc(0), { end: false })
+      yield* Scope.close(scope, Exit.void)
+      const { body, status } = yield* Fiber.join(watch)
+      // SERVING, and NOT_SERVING at the stop.
+      assert.deepStrictEqual([body.toString("hex"), status], ["0000000002080100000000020802", 14])
     }).pipe(Effect.provide(LoggerTest))
   )
 

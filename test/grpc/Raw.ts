@@ -67,8 +67,8 @@ export const connect = (address: string): Effect.Effect<Raw, never, Scope.Scope>
           stream.on("trailers", (headers) => (tail = headers))
           stream.on("data", (chunk: Buffer) => chunks.push(chunk))
           stream.on("error", () => {})
-          // A stream whose request is left open is not closed by its response.
-          stream.on(end ? "close" : "end", () => {
+          // Also a stream whose request is left open: a server gives it up after the status.
+          stream.on("close", () => {
             const of = (key: string) => [head[key], tail[key]].flat().filter((value) => value !== undefined)
             const [status] = of("grpc-status")
             const [message] = of("grpc-message")

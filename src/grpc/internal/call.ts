@@ -9,6 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Tracer from "effect/Tracer"
+import * as http2 from "node:http2"
 import type { DomainError } from "../Api.ts"
 import { codes } from "../GrpcError.ts"
 import { detailsKey } from "./details.ts"
@@ -18,11 +19,18 @@ import * as Traceparent from "./traceparent.ts"
 type Transport = grpc.ServerInterceptingCallInterface
 type Listener = Parameters<Transport["start"]>[0]
 
+/** A call that has not ended on both sides. */
+export interface OpenCall {
+  readonly startedAt: number
+  /** Ends it now, with a status when one still passes, else by a reset. */
+  cut(failure: Failure): void
+}
+
 /** What the calls of one server share. */
 export interface Calls {
   readonly clock: Clock.Clock
-  /** Calls whose fiber may still run, oldest first. */
-  readonly open: Set<UnaryCall>
+  /** Calls that have to end in time, oldest first: a handler may still run, or a reply is still on its way out. */
+  readonly open: Set<OpenCall>
   /** Called when `open` becomes empty. */
   onEmpty: () => void
   readonly maxDeadlineMillis: number
@@ -37,6 +45,29 @@ export interface Target extends Route {
 
 /** The time on a clock that never goes back, in milliseconds. */
 export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+/**
+ * The stream that grpc-js keeps to itself. It has no way to reset one, and waits as long as a peer likes that does not
+ * read, or does not end its request.
+ */
+const streamOf = (transport: Transport): http2.Http2Stream =>
+  (transport as unknown as { readonly stream: http2.Http2Stream }).stream
+
+/** Takes back what the peer does not read. */
+const reset = (transport: Transport): void => streamOf(transport).close(http2.constants.NGHTTP2_CANCEL)
+
+/** Gives up the rest of a request whose call has ended, as RFC 9113, 8.1 wants it: once its status is on its way. */
+const giveUp = (transport: Transport): void => {
+  const stream = streamOf(transport)
+  // What is written leaves when this turn of the event loop has ended; a reset in this turn would overtake it.
+  setImmediate(() => {
+    if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR)
+  })
+}
+
+const leave = (calls: Calls, call: OpenCall): void => {
+  if (calls.open.delete(call) && calls.open.size === 0) calls.onEmpty()
+}
 
 // HTTP/2 counts every entry of a header list with 32 bytes more than its name and value.
 const entryOverhead = 32
@@ -54,7 +85,7 @@ const sizeOf = (metadata: grpc.Metadata): number => {
 }
 
 /** Refuses too much metadata, for any kind of call. */
-export const metadataRefusal = (metadata: grpc.Metadata, limit: number): Failure | undefined =>
+const metadataRefusal = (metadata: grpc.Metadata, limit: number): Failure | undefined =>
   sizeOf(metadata) > limit ? refusal("RESOURCE_EXHAUSTED", `metadata larger than ${limit} bytes`) : undefined
 
 /** The status that a failed call ends with. */
@@ -69,15 +100,20 @@ export const toStatus = ({ code, message, details }: Failure): grpc.StatusObject
  * handler's fiber, so it is called back by both, and is written without Effect: recovery, limits, deadline and access
  * log are one pass over plain code.
  */
-export class UnaryCall implements Listener {
+export class UnaryCall implements Listener, OpenCall {
   readonly #calls: Calls
   readonly #target: Target
   readonly #transport: Transport
   #context: Context.Context<never>
   #request: Buffer | undefined
   #fiber: Fiber.Fiber<Buffer, DomainError> | undefined
+  #halfClosed = false
+  /** A reply was written, and waits until the peer takes it. */
+  #replying = false
   /** The terminal status is decided; nothing may be sent any more. */
   #ended = false
+  /** The transport is done with it. */
+  #closed = false
   startedAt = 0
 
   constructor(calls: Calls, target: Target, transport: Transport) {
@@ -96,25 +132,26 @@ export class UnaryCall implements Listener {
     this.startedAt = monotonicMillis(this.#calls.clock)
     this.#calls.open.add(this)
     const refused = metadataRefusal(metadata, this.#calls.maxMetadataSize)
-    if (refused !== undefined) return this.end(refused)
+    if (refused !== undefined) return this.#end(refused)
     const parent = Traceparent.decode(metadata.get(Traceparent.key)[0])
     if (parent !== undefined) this.#context = Context.add(this.#context, Tracer.ParentSpan, parent)
     this.#transport.startRead()
   }
 
   onReceiveMessage(message: Buffer): void {
-    if (this.#request !== undefined) return this.end(refusal("UNIMPLEMENTED", "more than one request message"))
+    if (this.#request !== undefined) return this.#end(refusal("UNIMPLEMENTED", "more than one request message"))
     this.#request = message
     this.#transport.startRead()
   }
 
   onReceiveHalfClose(): void {
+    this.#halfClosed = true
     if (this.#ended) return
-    if (this.#request === undefined) return this.end(refusal("UNIMPLEMENTED", "no request message"))
-    if (this.#isPastDeadline()) return this.end(refusal("DEADLINE_EXCEEDED", "deadline exceeded"))
+    if (this.#request === undefined) return this.#end(refusal("UNIMPLEMENTED", "no request message"))
+    if (this.#isPastDeadline()) return this.#end(pastDeadline)
     const bytes = this.#request
     const request = Result.try(() => this.#target.decode(bytes))
-    if (Result.isFailure(request)) return this.end(refusal("INTERNAL", "the request does not decode"))
+    if (Result.isFailure(request)) return this.#end(refusal("INTERNAL", "the request does not decode"))
     const fiber = Effect.runForkWith(this.#context)(this.#target.run(request.success))
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#onExit(exit)
@@ -124,18 +161,24 @@ export class UnaryCall implements Listener {
 
   /** Called once for every call, also after its status was sent. */
   onCancel(): void {
+    this.#closed = true
     if (!this.#ended) {
       this.#ended = true
-      const why: Failure = this.#isPastDeadline()
-        ? refusal("DEADLINE_EXCEEDED", "deadline exceeded")
-        : refusal("CANCELLED", "cancelled by the caller")
-      this.#logFailure(why)
+      this.#logFailure(this.#isPastDeadline() ? pastDeadline : refusal("CANCELLED", "cancelled by the caller"))
     }
+    if (!this.#halfClosed) giveUp(this.#transport)
     this.#stop()
   }
 
-  /** Ends the call with a failure, unless it has ended, and interrupts its handler. */
-  end(failure: Failure): void {
+  /** Ends the call, unless it has ended, and interrupts its handler. */
+  cut(failure: Failure): void {
+    if (this.#ended || !this.#replying) return this.#end(failure)
+    this.#ended = true
+    this.#logFailure(failure)
+    reset(this.#transport)
+  }
+
+  #end(failure: Failure): void {
     if (!this.#ended) {
       this.#ended = true
       this.#logFailure(failure)
@@ -145,12 +188,8 @@ export class UnaryCall implements Listener {
   }
 
   #stop(): void {
-    if (this.#fiber === undefined) this.#leave()
-    else this.#fiber.interruptUnsafe()
-  }
-
-  #leave(): void {
-    if (this.#calls.open.delete(this) && this.#calls.open.size === 0) this.#calls.onEmpty()
+    if (this.#fiber !== undefined) this.#fiber.interruptUnsafe()
+    else if (this.#closed) leave(this.#calls, this)
   }
 
   #isPastDeadline(): boolean {
@@ -168,19 +207,25 @@ export class UnaryCall implements Listener {
     } else if (Exit.isSuccess(exit)) {
       this.#succeed(exit.value)
     } else {
-      this.end(this.#target.failure(exit.cause))
+      this.#end(this.#target.failure(exit.cause))
     }
-    this.#leave()
+    if (this.#closed) leave(this.#calls, this)
   }
 
   #succeed(response: Buffer): void {
     const limit = this.#calls.maxMessageSize
     if (response.length > limit) {
-      return this.end(refusal("RESOURCE_EXHAUSTED", `response larger than ${limit} bytes`))
+      return this.#end(refusal("RESOURCE_EXHAUSTED", `response larger than ${limit} bytes`))
     }
-    this.#ended = true
-    this.#log("Info", "grpc call success", { code: "OK", duration: this.#seconds() })
-    this.#transport.sendMessage(response, () => this.#transport.sendStatus(ok))
+    this.#replying = true
+    this.#transport.sendMessage(response, () => {
+      if (this.#ended) return
+      // Its deadline has ended the call already.
+      if (this.#isPastDeadline()) return this.#end(pastDeadline)
+      this.#ended = true
+      this.#log("Info", "grpc call success", { code: "OK", duration: this.#seconds() })
+      this.#transport.sendStatus(ok)
+    })
   }
 
   /** To the microsecond: the rest is noise, and makes lines long. */
@@ -206,25 +251,60 @@ export class UnaryCall implements Listener {
 
 const ok = { code: grpc.status.OK, details: "OK", metadata: null }
 
+const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
+
+/** What of a call of another kind has to end in time. */
+export type Bound = "call" | "request" | "nothing"
+
+/** A call of another kind, such as a Watch of health, which a stop may end before its time. */
+export interface StandingCall extends OpenCall {
+  /** Sends a status, behind what the peer has not read. */
+  end(failure: Failure): void
+}
+
 /**
- * A call of another kind, such as a Watch of health: passed on to its own implementation, with the limit on metadata
- * and a way to end it. `standing` holds it until it has ended.
+ * A call of another kind: passed on to its own implementation, with the limits on metadata and on time, and a way to
+ * end it. `standing` holds it until it has ended.
  */
 export const standingCall = (
+  calls: Calls,
+  standing: Set<StandingCall>,
   transport: Transport,
-  standing: Set<Transport>,
-  maxMetadataSize: number
-): grpc.ServerInterceptingCall =>
-  new grpc.ServerInterceptingCall(transport, {
-    start: (next) => {
-      standing.add(transport)
+  bound: Bound
+): grpc.ServerInterceptingCall => {
+  let halfClosed = false
+  let ended = false
+  const call: StandingCall = {
+    startedAt: monotonicMillis(calls.clock),
+    end: (failure) => {
+      ended = true
+      transport.sendStatus(toStatus(failure))
+    },
+    cut: (failure) => {
+      if (ended || streamOf(transport).writableLength > 0) reset(transport)
+      else call.end(failure)
+    }
+  }
+  return new grpc.ServerInterceptingCall(transport, {
+    start: (next) =>
       next({
         onReceiveMetadata: (metadata, next) => {
-          const refused = metadataRefusal(metadata, maxMetadataSize)
+          standing.add(call)
+          if (bound !== "nothing") calls.open.add(call)
+          const refused = metadataRefusal(metadata, calls.maxMetadataSize)
           if (refused === undefined) next(metadata)
-          else transport.sendStatus(toStatus(refused))
+          else call.end(refused)
         },
-        onCancel: () => standing.delete(transport)
+        onReceiveHalfClose: (next) => {
+          halfClosed = true
+          if (bound === "request") leave(calls, call)
+          next()
+        },
+        onCancel: () => {
+          standing.delete(call)
+          leave(calls, call)
+          if (!halfClosed) giveUp(transport)
+        }
       })
-    }
   })
+}

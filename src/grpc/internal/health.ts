@@ -4,6 +4,9 @@ import * as Stream from "effect/Stream"
 import { service } from "grpc-health-check"
 import * as Health from "../../health/Health.ts"
 
+/** The method that lasts. */
+export const watchPath = "/grpc.health.v1.Health/Watch"
+
 type Status = "SERVING" | "NOT_SERVING"
 type Request = { readonly service: string }
 type Response = { readonly status: Status | "SERVICE_UNKNOWN" }
