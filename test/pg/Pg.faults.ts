@@ -99,6 +99,8 @@ const carefully = (bank: Bank, history: History.History): Effect.Effect<void, ne
     return attempt
   })
 
+const fewest = 30
+
 const killed = Fault.scenario({
   id: "F34",
   room: "pg",
@@ -136,7 +138,8 @@ const killed = Fault.scenario({
   judge: ({ acked, extra, recoverMs }) => [
     ...(extra!["missing"] === 0 ? [] : [`${extra!["missing"]} of the money is missing`]),
     ...(recoverMs <= 3_000 ? [] : [`first success ${recoverMs} ms after the server was back, not within 3000`]),
-    ...(acked > 100 ? [] : [`only ${acked} transfers`])
+    // Enough that the kill met some of them; how many there are is up to the machine.
+    ...(acked >= fewest ? [] : [`only ${acked} transfers`])
   ]
 })
 
