@@ -303,6 +303,69 @@ describe("a value that means harm", () => {
     })
   )
 
+  it.effect("fields that have no room are counted, in place of being written", () =>
+    Effect.gen(function* () {
+      const fields = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`key${index}`, index]))
+      const hidden = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`none${index}`, undefined]))
+      for (const log of [
+        Effect.logInfo("m", fields, hidden),
+        Effect.logInfo("m").pipe(Effect.annotateLogs({ ...fields, ...hidden })),
+        Effect.logInfo("m", { ...fields, "...": 1 }),
+        Effect.logInfo("m", { fields })
+      ]) {
+        const [line] = yield* written(log)
+        assert.isAbove(line!.length, 32_000)
+        assert.isBelow(line!.length, 33_500)
+        const { level: _, msg: __, service: ___, time: ____, ...top } = parseOnce(line!)
+        const members = ("fields" in top ? top["fields"] : top) as Record<string, unknown>
+        const { "...": given, "..._": beside, ...shown } = members
+        const count = Object.keys(shown).length
+        // The third has a field more, which is cut: the mark has a name beside it.
+        const left = (given === undefined ? 100_001 : 100_000) - count
+        assert.strictEqual(given ?? beside, `[${left} cut]`)
+        assert.strictEqual(shown["key7"], 7)
+        const [text] = yield* written(log, { format: "console" })
+        assert.isBelow(text!.length, 33_500)
+        if (members === top) assert.match(text!, / \.\.\._?="\[\d+ cut\]"\n$/)
+      }
+      const lists = yield* written(Effect.logInfo("m", { list: Array.from({ length: 100_000 }, () => [{}]) }))
+      assert.isBelow(lists[0]!.length, 70_000)
+    })
+  )
+
+  it.effect("keys that are cut alike stay apart, among fields and within one", () =>
+    Effect.gen(function* () {
+      const key = "k".repeat(9000)
+      const cut = `${"k".repeat(8192)}...[809 characters cut]`
+      const members = { [`${key}a`]: 1, [`${key}b`]: 2 }
+      assert.deepInclude(yield* lineOf(Effect.logInfo("m", members)), { [cut]: 1, [`${cut}_`]: 2 })
+      assert.deepStrictEqual((yield* lineOf(Effect.logInfo("m", { members })))["members"], { [cut]: 1, [`${cut}_`]: 2 })
+      const full = "x".repeat(8192)
+      const room = { a: full, b: full, c: full }
+      // With one of these lengths the last key is cut to what the one before it is called.
+      for (let length = 8050; length < 8192; length++) {
+        yield* lineOf(
+          Effect.logInfo("m", { ...room, d: "x".repeat(length), "l...[18 characters cut]": 1, ["l".repeat(19)]: 2 })
+        )
+      }
+      const mark = { "...": 1, ...room, d: full, e: 1 }
+      assert.deepInclude(yield* lineOf(Effect.logInfo("m", mark)), { "...": 1, "..._": "[1 cut]" })
+      const within = (yield* lineOf(Effect.logInfo("m", { mark })))["mark"]
+      assert.deepInclude(within as object, { "...": 1, "..._": "[1 cut]" })
+    })
+  )
+
+  it.effect("a stack of many lines is cut in either format", () =>
+    Effect.gen(function* () {
+      const cause = Cause.fromReasons(Array.from({ length: 20_000 }, (_, index) => Cause.makeFailReason(`e${index}`)))
+      for (const format of ["json", "console"] as const) {
+        const [line] = yield* written(Effect.logError("m", cause), { format })
+        assert.isBelow(line!.length, 50_000)
+        assert.match(line!, /characters cut\]/)
+      }
+    })
+  )
+
   it.effect("a key that is no name is escaped", () =>
     Effect.gen(function* () {
       const line = yield* lineOf(Effect.logInfo("m").pipe(Effect.annotateLogs({ ['a"\n\u009b']: 1, "": 2 })))

@@ -3,7 +3,20 @@ import type * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type { Format } from "../Logger.ts"
 import { stackText } from "./stack.ts"
-import { attempt, encodeText, encodeValue, isError, quote, Room, textOf, unreadable } from "./value.ts"
+import {
+  attempt,
+  cutName,
+  encodeFitting,
+  encodeText,
+  encodeValue,
+  fit,
+  isError,
+  Names,
+  quote,
+  Room,
+  textOf,
+  unreadable
+} from "./value.ts"
 
 /** What a line says, before it has a form. Texts are raw, `fields` are as they were logged. */
 interface Content {
@@ -167,12 +180,24 @@ const isOwn = (name: string, content: Content): boolean => {
   }
 }
 
-/** A name for a field that no other member has. */
-const freeName = (key: string, content: Content): string => {
-  if (!isOwn(key, content)) return key
-  let name = `${key}_`
-  while (Object.hasOwn(content.fields, name)) name += "_"
-  return name
+/** The fields as JSON names and values; when the line has no room for more, the last tells how many are cut. */
+const membersOf = (content: Content, room: Room): ReadonlyArray<readonly [name: string, value: string]> => {
+  const { fields } = content
+  const names = new Names(fields, (name) => isOwn(name, content))
+  const members: Array<readonly [name: string, value: string]> = []
+  const keys = Object.keys(fields)
+  for (let index = 0; index < keys.length; index++) {
+    const key = keys[index]!
+    const value = fields[key]
+    if (value === undefined) continue
+    if (room.left <= 0) {
+      const left = keys.slice(index).filter((key) => fields[key] !== undefined).length
+      members.push([names.free(cutName, room), `"[${left} cut]"`])
+      break
+    }
+    members.push([names.of(key, room), encodeValue(value, room)])
+  }
+  return members
 }
 
 const makeJson = (service: string) => {
@@ -181,11 +206,7 @@ const makeJson = (service: string) => {
     let line = `{"level":"${content.level}","time":"${content.time}"`
     if (content.caller !== undefined) line += `,"caller":${quote(content.caller)}`
     line += `,"msg":${encodeText(content.message, room)}${serviceMember}`
-    for (const key of Object.keys(content.fields)) {
-      const value = content.fields[key]
-      if (value === undefined) continue
-      line += `,${encodeText(freeName(key, content), room)}:${encodeValue(value, room)}`
-    }
+    for (const [name, value] of membersOf(content, room)) line += `,${name}:${value}`
     if (content.traceId !== undefined) {
       line += `,"trace_id":${quote(content.traceId)},"span_id":${quote(content.spanId!)}`
     }
@@ -223,15 +244,12 @@ const makeConsole = (service: string, color: boolean) => {
     let line = `${content.time} ${level} ${encodeText(content.message, room).slice(1, -1).replaceAll(`\\"`, `"`)}`
     line += member("service", quote(service))
     if (content.caller !== undefined) line += member("caller", quote(content.caller))
-    for (const key of Object.keys(content.fields)) {
-      const value = content.fields[key]
-      if (value === undefined) continue
-      line += member(bare(encodeText(freeName(key, content), room)), encodeValue(value, room))
-    }
+    for (const [name, value] of membersOf(content, room)) line += member(bare(name), value)
     if (content.traceId !== undefined) line += member("trace_id", quote(content.traceId))
     if (content.error === undefined) return `${line}\n`
     line += member("error", encodeText(content.error, room))
-    const frames = content.stacktrace!.split("\n").map((frame) => `    ${encodeText(frame, room).slice(1, -1)}\n`)
-    return `${line}\n${frames.join("")}`
+    const frames = fit(content.stacktrace!, room).split("\n")
+    const text = frames.map((frame) => `    ${encodeFitting(frame, room).slice(1, -1)}\n`).join("")
+    return `${line}\n${text}`
   }
 }

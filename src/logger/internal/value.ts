@@ -10,6 +10,12 @@ const maxLine = 32_768
 
 const maxDepth = 8
 
+/** How many characters are around a list or an object, and around the name of a member. */
+const separators = 2
+
+/** The name of the member that tells how many are cut. */
+export const cutName = "..."
+
 // What JSON must escape, and what a terminal would obey: the control characters of C1, and DEL.
 // oxlint-disable-next-line no-control-regex
 const special = /[\u0000-\u001f"\\\u007f-\u009f\ud800-\udfff]/
@@ -23,9 +29,6 @@ const escape = (character: string): string => `\\u${character.charCodeAt(0).toSt
 export const quote = (text: string): string =>
   special.test(text) ? JSON.stringify(text).replaceAll(escapedByUs, escape) : `"${text}"`
 
-const cut = (text: string, length: number): string =>
-  text.length <= length ? text : `${text.slice(0, length)}...[${text.length - length} characters cut]`
-
 /** What is left of a line's room for values. One per line. */
 export class Room {
   left = maxLine
@@ -36,9 +39,45 @@ const take = (room: Room, json: string): string => {
   return json
 }
 
+/** As much of a text as its line has room for, and a mark where it is cut. */
+export const fit = (text: string, room: Room): string => {
+  const length = Math.min(maxText, Math.max(room.left, 0))
+  return text.length <= length ? text : `${text.slice(0, length)}...[${text.length - length} characters cut]`
+}
+
+/** A text of a line that was made to fit. */
+export const encodeFitting = (text: string, room: Room): string => take(room, quote(text))
+
 /** A text of a line, cut to its room. */
-export const encodeText = (text: string, room: Room): string =>
-  take(room, quote(cut(text, Math.min(maxText, Math.max(room.left, 0)))))
+export const encodeText = (text: string, room: Room): string => encodeFitting(fit(text, room), room)
+
+/** The names of an object's members as they are written: cut to the room, and none twice. */
+export class Names {
+  readonly #object: object
+  readonly #isOwn: (name: string) => boolean
+  readonly #made: Array<string> = []
+
+  /** `isOwn` tells the names of other members, which come beside those of the object. */
+  constructor(object: object, isOwn: (name: string) => boolean = () => false) {
+    this.#object = object
+    this.#isOwn = isOwn
+  }
+
+  /** The name of a key of the object. */
+  of(key: string, room: Room): string {
+    room.left -= separators
+    const text = fit(key, room)
+    return text === key && !this.#isOwn(key) ? encodeFitting(key, room) : this.free(text, room)
+  }
+
+  /** A name that no key of the object and no name made before is: a `_` is added until it is so. */
+  free(text: string, room: Room): string {
+    let name = text
+    while (Object.hasOwn(this.#object, name) || this.#made.includes(name)) name += "_"
+    this.#made.push(name)
+    return encodeFitting(name, room)
+  }
+}
 
 /**
  * Any value as JSON, bounded in depth and size, without cycles. Nothing throws: what fails to be read is told in its
@@ -109,6 +148,7 @@ const encodeReadable = (value: object, room: Room, path: ReadonlyArray<object>):
 const fitting = <A>(items: Iterable<A>): Iterable<A> => Iterator.from(items).take(maxLine)
 
 const encodeItems = (items: ReadonlyArray<unknown>, room: Room, path: ReadonlyArray<object>): string => {
+  room.left -= separators
   let json = "["
   for (let index = 0; index < items.length; index++) {
     if (index > 0) json += ","
@@ -120,12 +160,16 @@ const encodeItems = (items: ReadonlyArray<unknown>, room: Room, path: ReadonlyAr
 }
 
 const encodeMembers = (value: object, room: Room, path: ReadonlyArray<object>): string => {
+  room.left -= separators
+  const names = new Names(value)
+  const keys = Object.keys(value)
   let json = "{"
-  for (const key of Object.keys(value)) {
-    if (json.length > 1) json += ","
-    if (room.left <= 0) return `${json}"...":"[cut]"}`
+  for (let index = 0; index < keys.length; index++) {
+    if (index > 0) json += ","
+    if (room.left <= 0) return `${json}${names.free(cutName, room)}:"[${keys.length - index} cut]"}`
+    const key = keys[index]!
     const member = attempt(() => (value as Readonly<Record<string, unknown>>)[key], unreadable)
-    json += `${encodeText(key, room)}:${encodeValue(member, room, path)}`
+    json += `${names.of(key, room)}:${encodeValue(member, room, path)}`
   }
   return `${json}}`
 }
