@@ -104,6 +104,7 @@ const fewest = 30
 const killed = Fault.scenario({
   id: "F34",
   room: "pg",
+  servers: ["postgres"],
   title: "the server is killed under load and started again",
   scaled: { fibers: 16, beforeMillis: 400, afterMillis: 600, kills: 1 },
   full: { fibers: 50, beforeMillis: 3_000, afterMillis: 3_000, kills: 5 },

