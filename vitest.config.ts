@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
+import { missingEngine } from "./test/support/Engine.ts"
 
 // The condition of our own, so that `xdooria/<room>` is the source; the rest is what Vite has by default.
 const conditions = ["xdooria-source", "node", "import", "default"]
@@ -33,7 +34,8 @@ export default defineConfig({
       include: ["src/**/*.ts"],
       exclude: ["src/gen/**"],
       reporter: ["text-summary", "html"],
-      thresholds: { lines: 90 }
+      // Where suites are skipped for want of a server, what only they reach is not counted against the rest.
+      thresholds: missingEngine === undefined || process.env["CI"] === "true" ? { lines: 90 } : {}
     }
   }
 })

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { root } from "./support/Sources.ts"
-import * as RealServer from "./support/RealServer.ts"
+import { missingEngine } from "./support/Engine.ts"
 
 interface Ran {
   readonly code: number
@@ -133,7 +133,7 @@ describe("the package", () => {
     assert.include(await succeeds(node, ["--disable-proto=delete", bin, "--version"], folder), manifest.version)
   })
 
-  it.skipIf(RealServer.missingEngine !== undefined)(
+  it.skipIf(missingEngine !== undefined)(
     "serves the game, with what the package holds",
     { timeout: 60_000 },
     async () => {
@@ -153,7 +153,7 @@ describe("the package", () => {
   const examples = globSync("test/examples/*.ts", { cwd: root }).toSorted()
 
   const runnable = examples.filter(
-    (example) => RealServer.missingEngine === undefined || !readFileSync(root + example, "utf8").includes("PgEmbedded")
+    (example) => missingEngine === undefined || !readFileSync(root + example, "utf8").includes("PgEmbedded")
   )
 
   it.each(runnable)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {

