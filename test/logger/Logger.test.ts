@@ -25,7 +25,7 @@ const written = (program: Effect.Effect<void>, options: Partial<LoggerOptions> =
 const lineOf = (program: Effect.Effect<void>): Effect.Effect<Logger.LogLine> =>
   Effect.map(written(program), (lines) => {
     assert.lengthOf(lines, 1)
-    // oxlint-disable-next-line no-control-regex
+    // oxlint-disable-next-line no-control-regex -- that none is there is the promise
     assert.match(lines[0]!, /^\{[^\u0000-\u001f\u007f-\u009f]*\}\n$/)
     assert.strictEqual(Buffer.from(lines[0]!).toString(), lines[0])
     return parseOnce(lines[0]!)

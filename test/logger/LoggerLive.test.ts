@@ -141,7 +141,7 @@ describe("LoggerLive", () => {
       yield* Effect.logInfo("hello", { a: 1 }).pipe(
         Effect.provide(layerLive({ ...options, format: "console", outputPath: path }))
       )
-      // oxlint-disable-next-line no-control-regex
+      // oxlint-disable-next-line no-control-regex -- the colors of a terminal
       assert.match(stdout.texts.join(""), /\u001b\[32mINFO \u001b\[0m hello .*\u001b\[2ma=\u001b\[0m1/)
       assert.match(readFileSync(path, "utf8"), /INFO {2}hello service=game a=1\n$/)
     })
