@@ -26,7 +26,7 @@ const absent: Server<{ readonly port: number }> = {
 }
 
 const pidOf = (folder: string): number =>
-  JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes.postgres.pid
+  JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes.postgres.pids[0]
 
 RealServer.suite("postgres", "Infra", () => {
   it.live("starts once, is shared by its users, and ends with the last of them", () =>
@@ -96,15 +96,19 @@ describe("Infra", () => {
       const folder = join(yield* parent, "infra")
       const infra = Infra.make(folder, servers)
       const first = yield* infra.up("up")
-      assert.deepStrictEqual(first, { postgres: servers.postgres.compose.address(port) })
+      assert.deepStrictEqual(first, {
+        postgres: servers.postgres.compose!.address(port),
+        redis: servers.redis.compose!.address(port)
+      })
       assert.deepStrictEqual(yield* infra.up("up"), first)
       yield* infra.down("up")
       assert.isFalse(existsSync(folder))
       assert.deepStrictEqual(docker.calls(), [
         "info",
         "compose version",
-        "compose --project-name xdooria-test up --detach --wait postgres",
+        "compose --project-name xdooria-test up --detach --wait postgres redis",
         "compose --project-name xdooria-test port postgres 5432",
+        "compose --project-name xdooria-test port redis 6379",
         "compose --project-name xdooria-test down --volumes"
       ])
     })

@@ -17,21 +17,22 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { isAlive, isListening, isReachable, run, type Server, type Unavailable } from "./Server.ts"
+import { type Composed, isAlive, isListening, isReachable, run, type Server, type Unavailable } from "./Server.ts"
 import { servers as all } from "./servers.ts"
 
 /** Somebody who wants the servers to stay: a command that said `up`, or a process id of a test run. */
 export type User = "up" | number
 
-interface Process {
-  readonly pid: number
+/** A server that is processes of ours, all in one folder. */
+interface Started {
+  readonly pids: ReadonlyArray<number>
   readonly folder: string
 }
 
 interface State {
   readonly users: ReadonlyArray<User>
   /** The servers that are processes of ours. */
-  readonly processes: Readonly<Record<string, Process>>
+  readonly processes: Readonly<Record<string, Started>>
   /** Whether docker compose runs the others. */
   readonly compose: boolean
 }
@@ -93,18 +94,21 @@ const exclusively =
       () => Effect.sync(() => rmSync(lock))
     )
 
-/** The process is the one that we started, not another one that got its number: its command line names the folder. */
-const isOurs = ({ pid, folder }: Process): boolean => {
+/** The process is one that we started, not another one that got its number: its command line names the folder. */
+const isOurs = (pid: number, folder: string): boolean => {
   if (!isAlive(pid)) return false
   const commandLine = `/proc/${pid}/cmdline`
   return !existsSync(commandLine) || readFileSync(commandLine, "utf8").includes(folder)
 }
 
+/** Those of its processes that still run. */
+const living = ({ pids, folder }: Started): ReadonlyArray<number> => pids.filter((pid) => isOurs(pid, folder))
+
 const isUp = (state: State, addresses: Addresses, name: string): Effect.Effect<boolean> => {
   const address = addresses[name]
   const owned = state.processes[name]
   if (address === undefined || !("port" in address)) return Effect.succeed(false)
-  if (owned === undefined ? !state.compose : !isOurs(owned)) return Effect.succeed(false)
+  if (owned === undefined ? !state.compose : living(owned).length < owned.pids.length) return Effect.succeed(false)
   return isListening(address.port)
 }
 
@@ -119,31 +123,32 @@ const withDocker: Effect.Effect<boolean> = run("docker", ["info"]).pipe(
 
 type Entries = ReadonlyArray<readonly [string, AnyServer]>
 
-const startComposed = (entries: Entries): Effect.Effect<Addresses, Unavailable> =>
+const startComposed = (
+  services: ReadonlyArray<readonly [string, Composed<{ readonly port: number }>]>
+): Effect.Effect<Addresses, Unavailable> =>
   Effect.gen(function* () {
     // Port 0 of the host: whichever is free.
-    const ports = Object.fromEntries(entries.map(([, { compose }]) => [compose.portVariable, "0"]))
+    const ports = Object.fromEntries(services.map(([, { portVariable }]) => [portVariable, "0"]))
     const options = { cwd: repository, env: { ...process.env, ...ports } }
-    const services = entries.map(([, { compose }]) => compose.service)
-    yield* run("docker", [...composeProject, "up", "--detach", "--wait", ...services], options)
+    const names = services.map(([, { service }]) => service)
+    yield* run("docker", [...composeProject, "up", "--detach", "--wait", ...names], options)
     const addresses: Record<string, { readonly port: number }> = {}
-    for (const [name, { compose }] of entries) {
-      const args = [...composeProject, "port", compose.service, String(compose.port)]
-      const printed = yield* run("docker", args, options)
-      addresses[name] = compose.address(Number(printed.trim().split(":").at(-1)))
+    for (const [name, { address, port, service }] of services) {
+      const printed = yield* run("docker", [...composeProject, "port", service, String(port)], options)
+      addresses[name] = address(Number(printed.trim().split(":").at(-1)))
     }
     return addresses
   })
 
 /** Ends a server, by force when it does not within 5 seconds, and removes what it wrote. */
-const stop = (started: Process, signal: NodeJS.Signals): Effect.Effect<void> =>
+const stop = (started: Started, signal: NodeJS.Signals): Effect.Effect<void> =>
   Effect.promise(async () => {
     const end = performance.now() + 5_000
-    if (isOurs(started)) process.kill(started.pid, signal)
-    while (isOurs(started) && performance.now() < end) await sleep(10)
+    for (const pid of living(started)) process.kill(pid, signal)
+    while (living(started).length > 0 && performance.now() < end) await sleep(10)
     // The whole group: what it had started itself must not outlive it.
-    if (isOurs(started)) process.kill(-started.pid, "SIGKILL")
-    while (isOurs(started)) await sleep(10)
+    for (const pid of living(started)) process.kill(-pid, "SIGKILL")
+    while (living(started).length > 0) await sleep(10)
     rmSync(started.folder, { recursive: true, force: true, maxRetries: 5 })
   })
 
@@ -170,33 +175,33 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
 
   const startProcesses = Effect.fnUntraced(function* (absent: Entries, state: State) {
     const addresses: Record<string, Addresses[string]> = {}
-    const processes: Record<string, Process> = { ...state.processes }
-    for (const [name, server] of absent) {
+    const processes: Record<string, Started> = { ...state.processes }
+    const startOne = Effect.fnUntraced(function* ([name, server]: Entries[number]) {
       const dead = processes[name]
       if (dead !== undefined) yield* stop(dead, server.stopSignal)
       delete processes[name]
       const outcome = yield* Effect.result(start(name, server))
       if (outcome._tag === "Success") {
-        const { address, folder: own, pid } = outcome.success
+        const { address, folder: own, pids } = outcome.success
         addresses[name] = address
-        processes[name] = { folder: own, pid }
+        processes[name] = { folder: own, pids }
       } else {
         addresses[name] = { missing: `${outcome.failure.message}; run \`npm run infra:install\`` }
       }
-    }
+    })
+    yield* Effect.forEach(absent, startOne, { concurrency: "unbounded", discard: true })
     return { ...state, addresses, processes }
   })
 
   /** By docker compose where an engine answers and has or gets the images; as processes of this machine otherwise. */
-  const startAll = (absent: Entries, state: State) =>
-    Effect.gen(function* () {
-      if (!state.compose && !(yield* withDocker)) return yield* startProcesses(absent, state)
-      const composed: State = { ...state, compose: true }
-      return yield* startComposed(absent).pipe(
-        Effect.map((addresses) => ({ ...composed, addresses })),
-        Effect.catch(() => startProcesses(absent, composed))
-      )
-    })
+  const startAll = Effect.fnUntraced(function* (absent: Entries, state: State) {
+    const services = absent.flatMap(([name, { compose }]) => (compose === undefined ? [] : [[name, compose] as const]))
+    if (services.length === 0 || (!state.compose && !(yield* withDocker))) return yield* startProcesses(absent, state)
+    const composed = yield* Effect.orElseSucceed(startComposed(services), (): Addresses => ({}))
+    const others = absent.filter(([name]) => !(name in composed))
+    const outcome = yield* startProcesses(others, { ...state, compose: true })
+    return { ...outcome, addresses: { ...composed, ...outcome.addresses } }
+  })
 
   const up = Effect.fnUntraced(function* (user: User) {
     const state = read(stateFile, nothing)

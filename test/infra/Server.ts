@@ -1,4 +1,4 @@
-// What a real server is to the tests. One file per server (postgres.ts), listed in servers.ts.
+// What a real server is to the tests. One file per kind (postgres.ts, redis.ts), listed in servers.ts.
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { spawn, type SpawnOptions } from "node:child_process"
@@ -12,31 +12,36 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("xdooria/test/U
   message: Schema.String
 }) {}
 
-/** A started server: where it answers, and the process that it is. */
+/** A started server: where it answers, and the processes that it is. */
 export interface Running<A> {
   readonly address: A
-  readonly pid: number
+  readonly pids: ReadonlyArray<number>
 }
 
 /**
  * A server that the tests need.
  *
  * - `install`: makes available what it runs on; does nothing when that is there
- * - `start`: starts it in an empty folder of its own, named on its command line, and returns when it answers. It
- *   outlives this process, in a process group of its own so that Ctrl-C does not reach it
+ * - `start`: starts it in an empty folder of its own, and returns when it answers. Each of its processes names that
+ *   folder on its command line and outlives this process, in a process group of its own so that Ctrl-C does not reach
+ *   it. Where the start fails, none of them is left
  * - `stopSignal`: makes it end at once and in order
- * - `compose`: its service in docker-compose.yml, the variable there for its port, the port inside, and the address
+ * - `compose`: its service in docker-compose.yml, the variable there for its port, the port inside, and the address.
+ *   A server without one runs as processes of this machine also where docker answers
  */
 export interface Server<A> {
   readonly install: Effect.Effect<void, Unavailable>
   readonly start: (folder: string) => Effect.Effect<Running<A>, Unavailable>
   readonly stopSignal: NodeJS.Signals
-  readonly compose: {
-    readonly service: string
-    readonly portVariable: string
-    readonly port: number
-    readonly address: (port: number) => A
-  }
+  readonly compose?: Composed<A>
+}
+
+/** A server's part in docker-compose.yml, see {@link Server}. */
+export interface Composed<A> {
+  readonly service: string
+  readonly portVariable: string
+  readonly port: number
+  readonly address: (port: number) => A
 }
 
 /** The user and group that servers run as when this process is root, which some of them refuse: nobody. */

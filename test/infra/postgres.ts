@@ -87,7 +87,7 @@ export const postgres: Server<Postgres> = {
     child.unref()
     const pid = child.pid!
     yield* awaitPort(port, pid, log)
-    return { pid, address: { host: "127.0.0.1", port, user: "xdooria", password, database: "postgres" } }
+    return { pids: [pid], address: { host: "127.0.0.1", port, user: "xdooria", password, database: "postgres" } }
   }),
   stopSignal: "SIGINT",
   compose: {

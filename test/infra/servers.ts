@@ -1,4 +1,5 @@
-// Every real server that the tests use. A new one is one file beside this and one line here.
+// Every real server that the tests use. A new kind is one file beside this and its lines here.
 import { postgres } from "./postgres.ts"
+import { redis } from "./redis.ts"
 
-export const servers = { postgres }
+export const servers = { postgres, redis }

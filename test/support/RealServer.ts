@@ -27,7 +27,7 @@ export const suite = <N extends Servers.Name>(
   name: string,
   tests: (address: Servers.Addresses[N]) => void
 ): void => {
-  const address: Servers.Addresses[Servers.Name] | Servers.Missing = Servers.servers[server]
+  const address: Servers.Addresses[N] | Servers.Missing = Servers.servers[server]
   if (Servers.isMissing(address)) describeWith(server, address.missing, name, () => {})
   else describeWith(server, undefined, name, () => tests(address))
 }

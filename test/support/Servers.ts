@@ -1,13 +1,14 @@
 // The real servers that `npm run infra:up` (and the tests' global setup) has made available, read once from
 // .infra/servers.json.
 import { existsSync, readFileSync } from "node:fs"
+import type { Server } from "../infra/Server.ts"
 import { servers as all } from "../infra/servers.ts"
 
 /** The name of a server. */
 export type Name = keyof typeof all
 
 /** What a server's address consists of. */
-export type Addresses = { readonly [N in Name]: ReturnType<(typeof all)[N]["compose"]["address"]> }
+export type Addresses = { readonly [N in Name]: (typeof all)[N] extends Server<infer A> ? A : never }
 
 /** A server that is not there, why, and the command that would provide it. */
 export interface Missing {
