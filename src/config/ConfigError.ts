@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import * as Reason from "../utils/Reason.ts"
 
 /**
  * One thing that is wrong with a configuration.
@@ -30,33 +31,21 @@ export const describeIssue = (issue: ConfigIssue): string => {
 /**
  * The source could not be read: absent, not a regular file, too large, no permission, not UTF-8. Another try may work.
  */
-export class Unreadable extends Schema.TaggedError<Unreadable>("xdooria/config/Unreadable")("Unreadable", {
+export class Unreadable extends Reason.transient<Unreadable>("xdooria/config/Unreadable")("Unreadable", {
   source: Schema.String,
   expected: Schema.String,
   actual: Schema.String,
   hint: Schema.optionalKey(Schema.String)
 }) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return describeIssue({ ...this, path: "" })
   }
 }
 
 /** The values do not fit the sections of the rooms; every fault is listed. */
-export class Rejected extends Schema.TaggedError<Rejected>("xdooria/config/Rejected")("Rejected", {
+export class Rejected extends Reason.permanent<Rejected>("xdooria/config/Rejected")("Rejected", {
   issues: Schema.Array(ConfigIssue)
 }) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return this.issues.map(describeIssue).join("\n")
   }
@@ -69,15 +58,9 @@ export const InvalidConfigReason = Schema.Union([Unreadable, Rejected])
 export type InvalidConfigReason = typeof InvalidConfigReason.Type
 
 /** The error of room config. Not named ConfigError: that tag is Effect's. */
-export class InvalidConfig extends Schema.TaggedError<InvalidConfig>("xdooria/config/InvalidConfig")("InvalidConfig", {
+export class InvalidConfig extends Reason.error<InvalidConfig>("xdooria/config/InvalidConfig")("InvalidConfig", {
   reason: InvalidConfigReason
 }) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  get isSafeToRetry(): boolean {
-    return this.reason.isSafeToRetry
-  }
   override get message(): string {
     return this.reason.message
   }

@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import * as Reason from "../utils/Reason.ts"
 
 /** The names of the gRPC status codes, by their numbers. */
 export const codes = [
@@ -28,15 +29,9 @@ export type Code = (typeof codes)[number]
 export const Code = Schema.Literals(codes)
 
 /** Another process listens on the address that the server should listen on. */
-export class AddressInUse extends Schema.TaggedError<AddressInUse>("xdooria/grpc/AddressInUse")("AddressInUse", {
+export class AddressInUse extends Reason.transient<AddressInUse>("xdooria/grpc/AddressInUse")("AddressInUse", {
   address: Schema.String
 }) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `gRPC cannot listen on ${this.address}: another process does. Stop it, or set server.port (XDOORIA_SERVER_PORT); 0 takes a free port`
   }
@@ -47,79 +42,46 @@ export class AddressInUse extends Schema.TaggedError<AddressInUse>("xdooria/grpc
  *
  * - `code`: the system's word for it, such as `EACCES`, `EADDRNOTAVAIL` or `ENOTFOUND`
  */
-export class CannotListen extends Schema.TaggedError<CannotListen>("xdooria/grpc/CannotListen")("CannotListen", {
+export class CannotListen extends Reason.transient<CannotListen>("xdooria/grpc/CannotListen")("CannotListen", {
   address: Schema.String,
   code: Schema.String
 }) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `gRPC cannot listen on ${this.address}: ${this.code}. Check server.host and server.port`
   }
 }
 
 /** Plain text was neither allowed nor harmless. */
-export class InsecureTransport extends Schema.TaggedError<InsecureTransport>("xdooria/grpc/InsecureTransport")(
+export class InsecureTransport extends Reason.permanent<InsecureTransport>("xdooria/grpc/InsecureTransport")(
   "InsecureTransport",
   { address: Schema.String }
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `gRPC on ${this.address} would be plain text: set grpc.allow_insecure to true if the network around it is trusted`
   }
 }
 
 /** The server cannot serve what it was given: one method twice, descriptors that do not decode, or a second `serve`. */
-export class InvalidService extends Schema.TaggedError<InvalidService>("xdooria/grpc/InvalidService")(
-  "InvalidService",
-  {
-    problem: Schema.String
-  }
-) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
+export class InvalidService extends Reason.permanent<InvalidService>("xdooria/grpc/InvalidService")("InvalidService", {
+  problem: Schema.String
+}) {
   override get message(): string {
     return `gRPC cannot serve: ${this.problem}`
   }
 }
 
 /** The server's address was asked for while nothing is served. */
-export class NotServing extends Schema.TaggedError<NotServing>("xdooria/grpc/NotServing")("NotServing", {}) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
+export class NotServing extends Reason.transient<NotServing>("xdooria/grpc/NotServing")("NotServing", {}) {
   override get message(): string {
     return "gRPC serves nothing: provide the server to GrpcServer.serve first"
   }
 }
 
 /** A client has no address to call, or one that does not parse. */
-export class InvalidTarget extends Schema.TaggedError<InvalidTarget>("xdooria/grpc/InvalidTarget")("InvalidTarget", {
+export class InvalidTarget extends Reason.permanent<InvalidTarget>("xdooria/grpc/InvalidTarget")("InvalidTarget", {
   service: Schema.String,
   problem: Schema.String
 }) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `no target for ${this.service}: ${this.problem}. Give Grpc.client a target, or set grpc.target`
   }
@@ -138,61 +100,42 @@ const refused = {
   repeatable: Schema.Boolean
 }
 
-/** The server could not be reached, or refused the call before it looked at it. */
-export class Unavailable extends Schema.TaggedError<Unavailable>("xdooria/grpc/Unavailable")("Unavailable", call) {
-  get isRetryable(): boolean {
-    return true
-  }
-  /** The call was not processed, or its method is idempotent; any other is {@link OutcomeUnknown}. */
-  get isSafeToRetry(): boolean {
-    return true
-  }
+/**
+ * The server could not be reached, or refused the call before it looked at it: the call was not processed, or its
+ * method is idempotent. Any other is {@link OutcomeUnknown}.
+ */
+export class Unavailable extends Reason.transient<Unavailable>("xdooria/grpc/Unavailable")("Unavailable", call) {
   override get message(): string {
     return `${this.method}: the server is not available`
   }
 }
 
 /** The call of a method that is not idempotent was sent and its reply was lost: it may have been applied. */
-export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>("xdooria/grpc/OutcomeUnknown")(
-  "OutcomeUnknown",
-  { ...call, code: Code }
-) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return false
-  }
+export class OutcomeUnknown extends Reason.ambiguous<OutcomeUnknown>("xdooria/grpc/OutcomeUnknown")("OutcomeUnknown", {
+  ...call,
+  code: Code
+}) {
   override get message(): string {
     return `${this.method}: the reply was lost (${this.code}), the call may have been applied`
   }
 }
 
 /** The deadline passed before the call was sent, or the method is idempotent; else it is {@link OutcomeUnknown}. */
-export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>("xdooria/grpc/DeadlineExceeded")(
+export class DeadlineExceeded extends Reason.transient<DeadlineExceeded>("xdooria/grpc/DeadlineExceeded")(
   "DeadlineExceeded",
   call
 ) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `${this.method}: the deadline passed`
   }
 }
 
 /** A limit of the server or of the client refused the call or its reply. */
-export class ResourceExhausted extends Schema.TaggedError<ResourceExhausted>("xdooria/grpc/ResourceExhausted")(
+export class ResourceExhausted extends Reason.transient<ResourceExhausted>("xdooria/grpc/ResourceExhausted")(
   "ResourceExhausted",
   refused
 ) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRetry(): boolean {
+  override get isSafeToRetry(): boolean {
     return this.repeatable
   }
   override get message(): string {
@@ -201,64 +144,40 @@ export class ResourceExhausted extends Schema.TaggedError<ResourceExhausted>("xd
 }
 
 /** The server does not know the method. */
-export class Unimplemented extends Schema.TaggedError<Unimplemented>("xdooria/grpc/Unimplemented")(
+export class Unimplemented extends Reason.permanent<Unimplemented>("xdooria/grpc/Unimplemented")(
   "Unimplemented",
   call
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `${this.method}: the server does not implement it`
   }
 }
 
 /** The server refused the request's content. */
-export class InvalidArgument extends Schema.TaggedError<InvalidArgument>("xdooria/grpc/InvalidArgument")(
+export class InvalidArgument extends Reason.permanent<InvalidArgument>("xdooria/grpc/InvalidArgument")(
   "InvalidArgument",
   call
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `${this.method}: the server refused the request as invalid`
   }
 }
 
 /** The server does not know who calls. */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("xdooria/grpc/Unauthenticated")(
+export class Unauthenticated extends Reason.permanent<Unauthenticated>("xdooria/grpc/Unauthenticated")(
   "Unauthenticated",
   call
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `${this.method}: the caller is not authenticated`
   }
 }
 
 /** The server knows who calls, and refuses. */
-export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("xdooria/grpc/PermissionDenied")(
+export class PermissionDenied extends Reason.permanent<PermissionDenied>("xdooria/grpc/PermissionDenied")(
   "PermissionDenied",
   call
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
-    return true
-  }
   override get message(): string {
     return `${this.method}: the caller has no permission`
   }
@@ -269,14 +188,11 @@ export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("xdoo
  *
  * - `errorId`: finds the server's log line; absent when the server is not one of ours
  */
-export class Internal extends Schema.TaggedError<Internal>("xdooria/grpc/Internal")("Internal", {
+export class Internal extends Reason.permanent<Internal>("xdooria/grpc/Internal")("Internal", {
   ...refused,
   errorId: Schema.optionalKey(Schema.String)
 }) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
+  override get isSafeToRetry(): boolean {
     return this.repeatable
   }
   override get message(): string {
@@ -289,14 +205,11 @@ export class Internal extends Schema.TaggedError<Internal>("xdooria/grpc/Interna
  *
  * - `tag`: of an error of ours that this client does not know; absent otherwise
  */
-export class UnexpectedStatus extends Schema.TaggedError<UnexpectedStatus>("xdooria/grpc/UnexpectedStatus")(
+export class UnexpectedStatus extends Reason.permanent<UnexpectedStatus>("xdooria/grpc/UnexpectedStatus")(
   "UnexpectedStatus",
   { ...refused, code: Code, tag: Schema.optionalKey(Schema.String) }
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRetry(): boolean {
+  override get isSafeToRetry(): boolean {
     return this.repeatable
   }
   override get message(): string {
@@ -328,15 +241,9 @@ export const GrpcErrorReason = Schema.Union([
 export type GrpcErrorReason = typeof GrpcErrorReason.Type
 
 /** The error of room grpc. */
-export class GrpcError extends Schema.TaggedError<GrpcError>("xdooria/grpc/GrpcError")("GrpcError", {
+export class GrpcError extends Reason.error<GrpcError>("xdooria/grpc/GrpcError")("GrpcError", {
   reason: GrpcErrorReason
 }) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  get isSafeToRetry(): boolean {
-    return this.reason.isSafeToRetry
-  }
   override get message(): string {
     return this.reason.message
   }

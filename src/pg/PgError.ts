@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import * as Reason from "../utils/Reason.ts"
 import type { SqlError } from "effect/sql/SqlError"
 import {
   Authentication,
@@ -122,7 +123,7 @@ const classify = ({ reason }: SqlError): PgErrorReason => {
 }
 
 /** The error of room pg. `at`: the server as host:port/database, or the migration, where that is known. */
-export class PgError extends Schema.TaggedError<PgError>("xdooria/pg/PgError")("PgError", {
+export class PgError extends Reason.error<PgError>("xdooria/pg/PgError")("PgError", {
   reason: PgErrorReason,
   at: Schema.optionalKey(Schema.String)
 }) {
@@ -132,12 +133,6 @@ export class PgError extends Schema.TaggedError<PgError>("xdooria/pg/PgError")("
    */
   static fromSql(error: SqlError): PgError {
     return new PgError({ reason: classify(error) })
-  }
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  get isSafeToRetry(): boolean {
-    return this.reason.isSafeToRetry
   }
   override get message(): string {
     return this.at === undefined ? `pg: ${this.reason.message}` : `pg ${this.at}: ${this.reason.message}`

@@ -12,10 +12,11 @@ import { readFileSync } from "node:fs"
 import { Config, ConfigTest, makeTest } from "xdooria/config"
 import { checkFile, ConfigLive, makeLive } from "xdooria/config/live"
 import { describeSections } from "../../src/config/ConfigDocs.ts"
-import { EtcdConfig, KafkaConfig, RedisConfig, sections } from "../../src/config/sections.ts"
+import { EtcdConfig, KafkaConfig, sections } from "../../src/config/sections.ts"
 import { GrpcConfig } from "../../src/grpc/Grpc.ts"
 import { LogConfig } from "../../src/logger/Logger.ts"
 import { PgConfig } from "../../src/pg/Pg.ts"
+import { RedisConfig } from "../../src/redis/Redis.ts"
 import { rejected, temporaryFile, unreadable } from "./support.ts"
 
 const WorldConfig = Config.section("world", {

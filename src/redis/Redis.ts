@@ -1,0 +1,110 @@
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Cluster, Redis as SingleServer } from "ioredis"
+import * as Config from "../config/Config.ts"
+import type * as Command from "./Command.ts"
+import type { RedisFailure } from "./RedisError.ts"
+
+const seconds = (value: number, description: string) =>
+  Config.Seconds.pipe(Config.withDefault(value), Schema.annotateKey({ description }))
+
+const text = (value: string, description: string) =>
+  Schema.String.pipe(Config.withDefault(value), Schema.annotate({ description }))
+
+/**
+ * Section `redis`. One address is a single server, several are a cluster; with `sentinel_master` they are sentinels.
+ * Every time must be more than 0.
+ */
+export const RedisConfig = Config.section(
+  "redis",
+  {
+    addrs: Schema.NonEmptyArray(Config.Address).pipe(
+      Config.withDefault(["127.0.0.1:6379"]),
+      Schema.annotate({ description: "Addresses; several are a cluster, or sentinels when sentinel_master is set" })
+    ),
+    username: text("", "User of the access control list; empty for the default user"),
+    password: Config.Secret.pipe(
+      Config.withDefault(""),
+      Schema.annotateKey({ description: "Password; empty for none" })
+    ),
+    db: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
+      Config.withDefault(0),
+      Schema.annotate({ description: "Number of the database; 0 with a cluster" })
+    ),
+    poolSize: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 })).pipe(
+      Config.withDefault(10),
+      Schema.annotate({ description: "Connections for blocking commands and watched transactions" })
+    ),
+    sentinelMaster: text("", "Name of the primary that the sentinels watch; empty without sentinels"),
+    sentinelPassword: Config.Secret.pipe(
+      Config.withDefault(""),
+      Schema.annotateKey({ description: "Password of the sentinels; empty for none" })
+    ),
+    keyPrefix: text("", "What every key and channel begins with; empty to share keys with services of the plan"),
+    connectTimeout: seconds(2, "How long connecting may take, in seconds"),
+    commandTimeout: seconds(1, "How long an operation may take, its retries included, in seconds"),
+    acquireTimeout: seconds(1, "How long a call waits for one of pool_size connections, in seconds"),
+    startTimeout: seconds(8, "How long the start waits for the server, in seconds"),
+    tls: Schema.Literals(["disable", "require", "verify-full"]).pipe(
+      Config.withDefault("disable"),
+      Schema.annotate({ description: "No TLS, TLS with any certificate, or TLS with a certificate for the host" })
+    ),
+    tlsCaFile: Schema.String.pipe(
+      Config.withDefault(""),
+      Schema.annotate({ description: "PEM file with the authorities for verify-full; empty for those of Node" })
+    )
+  },
+  (values, env) => [
+    ...positive.filter((field) => Duration.isZero(values[field])).map((field) => ({ field, expected: "more than 0" })),
+    ...(values.db !== 0 && values.addrs.length > 1 && values.sentinelMaster === ""
+      ? [{ field: "db" as const, expected: "0, since several addresses are a cluster" }]
+      : []),
+    ...(/[\s{}*?[\]\\]/.test(values.keyPrefix)
+      ? [{ field: "keyPrefix" as const, expected: "no blanks and none of { } * ? [ ] \\" }]
+      : []),
+    ...(env === "prod" && Redacted.value(values.password) === ""
+      ? [{ field: "password" as const, expected: "a password in prod", hint: "set XDOORIA_REDIS_PASSWORD" }]
+      : [])
+  ]
+)
+
+const positive = ["connectTimeout", "commandTimeout", "acquireTimeout", "startTimeout"] as const
+
+/** The values of {@link RedisConfig}. */
+export type RedisOptions = typeof RedisConfig.schema.Type
+
+/** Runs operations: the shared connection, or one of its own. */
+export interface Runner {
+  /**
+   * Runs an operation. It settles within `command_timeout` whatever the network does. An idempotent operation is
+   * repeated while time is left; any other is repeated only when it was surely not applied, and ends as
+   * `OutcomeUnknown` when its reply is lost. Interruption leaves at once; what was sent may be applied.
+   */
+  readonly run: <A>(command: Command.Any<A>) => Effect.Effect<A, RedisFailure>
+}
+
+/** Redis: a single server, a primary found by sentinels, or a cluster. */
+export class Redis extends Context.Service<
+  Redis,
+  Runner & {
+    /** Runs operations in one round trip to each node, in order for each key. Each has its own result. */
+    readonly batch: <const C extends ReadonlyArray<Command.Any>>(
+      commands: C
+    ) => Effect.Effect<{ readonly [K in keyof C]: Result.Result<Command.Replies<C>[K], RedisFailure> }>
+    /** Runs operations of one slot with nothing between them (MULTI): all or none. */
+    readonly transaction: <Slot extends string, const C extends ReadonlyArray<Command.Command<unknown, Slot>>>(
+      commands: C & ReadonlyArray<Command.Command<unknown, Slot>>
+    ) => Effect.Effect<Command.Replies<C>, RedisFailure>
+    /** A connection that nobody else uses, of `pool_size`, until the scope ends. For blocking commands. */
+    readonly reserve: Effect.Effect<Runner, RedisFailure, Scope.Scope>
+    /** What every key begins with. */
+    readonly keyPrefix: string
+    /** The driver's client. What is done with it is outside the promises of this room. */
+    readonly native: SingleServer | Cluster
+  }
+>()("xdooria/redis/Redis") {}

@@ -1,0 +1,5 @@
+export * as Command from "./Command.ts"
+export * as Key from "./Key.ts"
+export * from "./Redis.ts"
+export * from "./RedisError.ts"
+export * as Script from "./Script.ts"
