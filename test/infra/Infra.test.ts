@@ -8,7 +8,10 @@ import { join } from "node:path"
 import * as RealServer from "../support/RealServer.ts"
 import * as Infra from "./Infra.ts"
 import { type Server, Unavailable } from "./Server.ts"
-import { servers } from "./servers.ts"
+import { servers as all } from "./servers.ts"
+
+const { postgres, redis, redisSentinel } = all
+const servers = { postgres }
 
 const parent = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "infra-"))),
@@ -20,13 +23,15 @@ const parent = Effect.acquireRelease(
 )
 
 const absent: Server<{ readonly port: number }> = {
-  ...servers.postgres,
+  ...postgres,
   install: Effect.fail(new Unavailable({ message: "no such thing" })),
   start: () => Effect.fail(new Unavailable({ message: "no such thing" }))
 }
 
-const pidOf = (folder: string): number =>
-  JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes.postgres.pids[0]
+const pidsOf = (folder: string, server: string): ReadonlyArray<number> =>
+  JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes[server].pids
+
+const pidOf = (folder: string): number => pidsOf(folder, "postgres")[0]!
 
 RealServer.suite("postgres", "Infra", () => {
   it.live("starts once, is shared by its users, and ends with the last of them", () =>
@@ -88,17 +93,56 @@ RealServer.suite("postgres", "Infra", () => {
   )
 })
 
+RealServer.suite("redisSentinel", "Infra", () => {
+  it.live("starts a server of several processes, replaces all when one has died, and ends all", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, { redisSentinel })
+      yield* infra.up("up")
+      const first = pidsOf(folder, "redisSentinel")
+      assert.strictEqual(new Set(first).size, 6)
+      assert.isTrue(first.every((pid) => existsSync(`/proc/${pid}/cwd`)))
+      process.kill(first.at(-1)!, "SIGKILL")
+      yield* Effect.promise(() => gone(first.at(-1)!))
+
+      yield* infra.up("up")
+      const second = pidsOf(folder, "redisSentinel")
+      assert.strictEqual(new Set([...first, ...second]).size, 12)
+      assert.isFalse(first.some((pid) => existsSync(`/proc/${pid}/cwd`)))
+      yield* infra.down("up")
+      assert.isFalse(second.some((pid) => existsSync(`/proc/${pid}/cwd`)))
+      assert.isFalse(existsSync(folder))
+    })
+  )
+
+  it.live("starts what docker compose has no service for as processes beside it", () =>
+    Effect.gen(function* () {
+      const { port } = (yield* listener).address() as AddressInfo
+      const docker = yield* fakeDocker(port)
+      const folder = join(yield* parent, "infra")
+      const infra = Infra.make(folder, { postgres, alone: { ...redis, compose: undefined } })
+      const first = yield* infra.up("up")
+      assert.deepStrictEqual(first["postgres"], postgres.compose!.address(port))
+      assert.strictEqual(pidsOf(folder, "alone").length, 1)
+      assert.deepStrictEqual(yield* infra.up("up"), first)
+      yield* infra.down("up")
+      assert.isFalse(existsSync(folder))
+      assert.include(docker.calls(), "compose --project-name xdooria-test up --detach --wait postgres")
+    })
+  )
+})
+
 describe("Infra", () => {
   it.live("takes the servers from docker compose where an engine answers", () =>
     Effect.gen(function* () {
       const { port } = (yield* listener).address() as AddressInfo
       const docker = yield* fakeDocker(port)
       const folder = join(yield* parent, "infra")
-      const infra = Infra.make(folder, servers)
+      const infra = Infra.make(folder, { postgres, redis })
       const first = yield* infra.up("up")
       assert.deepStrictEqual(first, {
-        postgres: servers.postgres.compose!.address(port),
-        redis: servers.redis.compose!.address(port)
+        postgres: postgres.compose!.address(port),
+        redis: redis.compose!.address(port)
       })
       assert.deepStrictEqual(yield* infra.up("up"), first)
       yield* infra.down("up")

@@ -207,11 +207,8 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
     const state = read(stateFile, nothing)
     const known = read<Addresses>(serversFile, {})
     const absent = yield* Effect.filter(entries, ([name]) => Effect.map(isUp(state, known, name), (is) => !is))
-    const running = Object.fromEntries(
-      entries.filter((entry) => !absent.includes(entry)).map(([name]) => [name, known[name]!])
-    )
     const { addresses, ...rest } = absent.length === 0 ? { ...state, addresses: {} } : yield* startAll(absent, state)
-    const now = { ...running, ...addresses }
+    const now = Object.fromEntries(entries.map(([name]) => [name, addresses[name] ?? known[name]!]))
     write(serversFile, now)
     write(stateFile, { ...rest, users: [...livingUsers(state, user), user] } satisfies State)
     return now

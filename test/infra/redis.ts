@@ -13,6 +13,19 @@ export interface Redis {
   readonly password?: string
 }
 
+/** Where the six nodes of a cluster are; the port is the first one's. */
+export interface RedisCluster {
+  readonly port: number
+  readonly nodes: ReadonlyArray<{ readonly host: string; readonly port: number }>
+}
+
+/** Where sentinels are, and what they call the primary that they watch; the port is the first one's. */
+export interface RedisSentinel {
+  readonly port: number
+  readonly name: string
+  readonly sentinels: ReadonlyArray<{ readonly host: string; readonly port: number }>
+}
+
 const packages = ["redis-server", "redis-tools"]
 const programs = ["redis-server", "redis-cli"]
 
@@ -68,4 +81,28 @@ export const redis: Server<Redis> = {
     port: 6379,
     address: (port) => ({ host: "127.0.0.1", port })
   }
+}
+
+const addressesOf = (nodes: ReadonlyArray<RedisServer.Node>) => nodes.map(({ host, port }) => ({ host, port }))
+
+const pidsOf = (nodes: ReadonlyArray<RedisServer.Node>) => nodes.map(({ pid }) => pid)
+
+export const redisCluster: Server<RedisCluster> = {
+  install,
+  start: (folder) =>
+    Effect.map(staying(RedisServer.cluster({ folder })), ({ nodes }) => ({
+      address: { port: nodes[0]!.port, nodes: addressesOf(nodes) },
+      pids: pidsOf(nodes)
+    })),
+  stopSignal: "SIGTERM"
+}
+
+export const redisSentinel: Server<RedisSentinel> = {
+  install,
+  start: (folder) =>
+    Effect.map(staying(RedisServer.sentinel({ folder })), ({ name, nodes, sentinels }) => ({
+      address: { port: sentinels[0]!.port, name, sentinels: addressesOf(sentinels) },
+      pids: pidsOf([...nodes, ...sentinels])
+    })),
+  stopSignal: "SIGTERM"
 }

@@ -1,5 +1,5 @@
 // Every real server that the tests use. A new kind is one file beside this and its lines here.
 import { postgres } from "./postgres.ts"
-import { redis } from "./redis.ts"
+import { redis, redisCluster, redisSentinel } from "./redis.ts"
 
-export const servers = { postgres, redis }
+export const servers = { postgres, redis, redisCluster, redisSentinel }

@@ -3,7 +3,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -56,18 +56,25 @@ const folderOf = (options: Options): Effect.Effect<string, never, Scope.Scope> =
 
 const tailOf = (log: string): string => readFileSync(log, "utf8").trim().split("\n").slice(-5).join("\n")
 
-/** Polls in real time, also under a TestClock: what it waits for is another process. */
+/** Polls in real time, also under a TestClock: what it waits for is another process. Times in milliseconds. */
 const until = <E>(
   condition: Effect.Effect<boolean, E>,
-  millis: number,
-  otherwise: () => string
+  { every, within, otherwise }: { readonly every: number; readonly within: number; readonly otherwise: () => string }
 ): Effect.Effect<void, E | Unavailable> =>
   Effect.gen(function* () {
-    const end = performance.now() + millis
+    const end = performance.now() + within
     while (!(yield* condition)) {
       if (performance.now() > end) return yield* Effect.fail(new Unavailable({ message: otherwise() }))
-      yield* Effect.promise(() => sleep(20))
+      yield* Effect.promise(() => sleep(every))
     }
+  })
+
+/** Until several servers have come to rest, which they tell by commands: each is a process of redis-cli. */
+const settles = (what: string, condition: Effect.Effect<boolean>): Effect.Effect<void, Unavailable> =>
+  until(condition, {
+    every: 100,
+    within: 30_000,
+    otherwise: () => `the ${what} has not come to rest within 30 seconds`
   })
 
 /** What a server writes into its log when it takes commands. */
@@ -92,8 +99,7 @@ const launch = (folder: string, port: number, args: ReadonlyArray<string>) =>
       pid = yield* spawned(args, folder, log)
       yield* until(
         Effect.sync(() => !isRunning() || isReady(log)),
-        10_000,
-        () => `redis-server on port ${port} is not ready: ${tailOf(log)}`
+        { every: 5, within: 10_000, otherwise: () => `redis-server on port ${port} is not ready: ${tailOf(log)}` }
       )
       if (!isRunning()) {
         return yield* Effect.fail(new Unavailable({ message: `redis-server has ended: ${tailOf(log)}` }))
@@ -158,4 +164,263 @@ export const start = Effect.fnUntraced(function* (options: Options = {}) {
   const folder = yield* folderOf(options)
   const port = yield* Ports.free
   return yield* launch(folder, port, argsOf(folder, port, options))
+})
+
+/** Different free ports: what is free is told one at a time, and may be told twice. */
+const freePorts = (count: number): Effect.Effect<Array<number>> =>
+  Effect.gen(function* () {
+    const ports = new Set<number>()
+    while (ports.size < count) ports.add(yield* Ports.free)
+    return [...ports]
+  })
+
+/** Starts one in a folder inside, named by its port. */
+const launchIn = (folder: string, port: number, args: (own: string) => ReadonlyArray<string>) =>
+  Effect.suspend(() => {
+    const own = join(folder, String(port))
+    mkdirSync(own)
+    return launch(own, port, args(own))
+  })
+
+const together = { concurrency: "unbounded" } as const
+
+/** The lines of what redis-cli prints. */
+const linesOf = (printed: string): ReadonlyArray<string> => printed.split("\n").map((line) => line.trim())
+
+/** The copies of a primary are whole and current; a replica has one. */
+const isReplicated = (node: Node, replicas: number): Effect.Effect<boolean, Unavailable> =>
+  Effect.map(node.command("INFO", "replication"), (printed) => {
+    const lines = linesOf(printed)
+    if (lines.includes("role:slave")) return lines.includes("master_link_status:up")
+    return lines.filter((line) => /^slave\d+:.*state=online/.test(line)).length === replicas
+  })
+
+/** Whether it holds for all; not while one is down. */
+const holdsForAll = (
+  nodes: ReadonlyArray<Node>,
+  holds: (node: Node) => Effect.Effect<boolean, Unavailable>
+): Effect.Effect<boolean> =>
+  Effect.forEach(nodes, holds, together).pipe(
+    Effect.map((all) => all.every(Boolean)),
+    Effect.orElseSucceed(() => false)
+  )
+
+/** What a living node says; those that are down are passed over. */
+const ask = <A>(nodes: ReadonlyArray<Node>, question: (node: Node) => Effect.Effect<A, Unavailable>) =>
+  Effect.firstSuccessOf(nodes.map(question))
+
+/** A member of a cluster, as another one sees it. */
+interface Member {
+  readonly id: string
+  readonly port: number
+  readonly isPrimary: boolean
+  /** The id of the one whose copy it is; "-" for a primary. */
+  readonly copyOf: string
+  /** First and last of each range. */
+  readonly slots: ReadonlyArray<readonly [number, number]>
+}
+
+/** Reads the answer of CLUSTER NODES; those that are believed to have failed are left out. */
+const membersOf = (printed: string): ReadonlyArray<Member> =>
+  linesOf(printed)
+    .map((line) => line.split(" "))
+    .filter(([, , flags = "fail"]) => !/fail|handshake|noaddr/.test(flags))
+    .map(([id = "", address = "", flags = "", copyOf = "", , , , , ...slots]) => ({
+      id,
+      port: Number(/:(\d+)@/.exec(address)?.[1]),
+      isPrimary: flags.includes("master"),
+      copyOf,
+      slots: slots
+        .filter((range) => !range.startsWith("["))
+        .map((range) => range.split("-").map(Number))
+        .map(([first = 0, last = first]) => [first, last] as const)
+    }))
+
+/** Six servers: three primaries with a third of the keys each, and a replica of each. */
+export interface Cluster {
+  readonly nodes: ReadonlyArray<Node>
+  /** The primary that has a key now; fails while no node that runs knows one. */
+  readonly primaryOf: (key: string) => Effect.Effect<Node, Unavailable>
+  /** The replica of a primary; fails while it has none. */
+  readonly replicaOf: (primary: Node) => Effect.Effect<Node, Unavailable>
+  /**
+   * Waits until all nodes run, each sees the same whole cluster, and each primary has its replica with a current copy;
+   * fails after 30 seconds.
+   */
+  readonly settled: Effect.Effect<void, Unavailable>
+}
+
+const primaryCount = 3
+
+const isWhole = (node: Node) =>
+  Effect.gen(function* () {
+    const info = linesOf(yield* node.command("CLUSTER", "INFO"))
+    const members = membersOf(yield* node.command("CLUSTER", "NODES"))
+    const primaries = members.filter(({ isPrimary, slots }) => isPrimary && slots.length > 0)
+    return (
+      info.includes("cluster_state:ok") &&
+      members.length === 2 * primaryCount &&
+      primaries.length === primaryCount &&
+      primaries.every(({ id }) => members.some(({ copyOf }) => copyOf === id)) &&
+      (yield* isReplicated(node, 1))
+    )
+  })
+
+const clusterOf = (nodes: ReadonlyArray<Node>): Cluster => {
+  const find = (choose: (members: ReadonlyArray<Member>) => Member | undefined, printed: string) => {
+    const member = choose(membersOf(printed))
+    const node = nodes.find(({ port }) => port === member?.port)
+    return node === undefined
+      ? Effect.fail(new Unavailable({ message: "the cluster has no such node now" }))
+      : Effect.succeed(node)
+  }
+  return {
+    nodes,
+    primaryOf: (key) =>
+      ask(nodes, (node) =>
+        Effect.gen(function* () {
+          const slot = Number(yield* node.command("CLUSTER", "KEYSLOT", key))
+          return yield* find(
+            (members) => members.find(({ slots }) => slots.some(([first, last]) => first <= slot && slot <= last)),
+            yield* node.command("CLUSTER", "NODES")
+          )
+        })
+      ),
+    replicaOf: (primary) =>
+      ask(nodes, (node) =>
+        Effect.flatMap(node.command("CLUSTER", "NODES"), (printed) =>
+          find((members) => {
+            const id = members.find(({ port }) => port === primary.port)?.id
+            return members.find(({ copyOf }) => copyOf === id)
+          }, printed)
+        )
+      ),
+    settled: settles("cluster", holdsForAll(nodes, isWhole))
+  }
+}
+
+/**
+ * A cluster that has settled; a replica takes the place of its primary some 4 seconds after that has gone.
+ *
+ * Fails and ends as {@link start}.
+ */
+export const cluster = Effect.fnUntraced(function* (options: Omit<Options, "tls"> = {}) {
+  const folder = yield* folderOf(options)
+  const ports = yield* freePorts(4 * primaryCount)
+  const busPorts = ports.splice(2 * primaryCount)
+  const nodes = yield* Effect.forEach(
+    ports,
+    (port, index) =>
+      launchIn(folder, port, (own) => {
+        const bus = ["--cluster-enabled", "yes", "--cluster-port", String(busPorts[index])]
+        const args = [...bus, "--cluster-node-timeout", "2000", ...(options.args ?? [])]
+        return argsOf(own, port, { args })
+      }),
+    together
+  )
+  const addresses = ports.map((port) => `${host}:${port}`)
+  yield* run("redis-cli", ["--cluster", "create", ...addresses, "--cluster-replicas", "1", "--cluster-yes"], {
+    timeout: 30_000
+  })
+  const started = clusterOf(nodes)
+  yield* started.settled
+  return started
+})
+
+/** A primary with two replicas, watched by three sentinels that put a replica in its place when it has gone. */
+export interface Watched {
+  /** What the sentinels call it. */
+  readonly name: string
+  readonly sentinels: ReadonlyArray<Node>
+  readonly nodes: ReadonlyArray<Node>
+  /** The primary now, as a sentinel that runs sees it. */
+  readonly primary: Effect.Effect<Node, Unavailable>
+  /**
+   * Waits until all run, the sentinels know each other, both replicas and the same primary, and both replicas have a
+   * current copy; fails after 30 seconds.
+   */
+  readonly settled: Effect.Effect<void, Unavailable>
+}
+
+const name = "xdooria"
+
+const isWatching = (sentinel: Node): Effect.Effect<boolean, Unavailable> =>
+  Effect.map(sentinel.command("SENTINEL", "MASTER", name), (printed) => {
+    const lines = linesOf(printed)
+    const field = (key: string) => lines[lines.indexOf(key) + 1]
+    return field("flags") === "master" && field("num-slaves") === "2" && field("num-other-sentinels") === "2"
+  })
+
+const watched = (nodes: ReadonlyArray<Node>, sentinels: ReadonlyArray<Node>): Watched => {
+  const primaryFor = (sentinel: Node) =>
+    Effect.flatMap(sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name), (printed) => {
+      const node = nodes.find(({ port }) => port === Number(linesOf(printed)[1]))
+      return node === undefined
+        ? Effect.fail(new Unavailable({ message: "the sentinel knows no primary" }))
+        : Effect.succeed(node)
+    })
+  const agree = Effect.forEach(sentinels, primaryFor, together).pipe(
+    Effect.map((primaries) => new Set(primaries).size === 1),
+    Effect.orElseSucceed(() => false)
+  )
+  return {
+    name,
+    nodes,
+    sentinels,
+    primary: ask(sentinels, primaryFor),
+    settled: settles(
+      "group of the sentinels",
+      Effect.map(
+        Effect.all([agree, holdsForAll(sentinels, isWatching), holdsForAll(nodes, (node) => isReplicated(node, 2))]),
+        (all) => all.every(Boolean)
+      )
+    )
+  }
+}
+
+/** A sentinel keeps what it learns in its configuration file, so a restart finds it there. */
+const launchSentinel = (folder: string, port: number, primary: Node) =>
+  launchIn(folder, port, (own) => {
+    const file = join(own, "sentinel.conf")
+    const lines = [
+      `port ${port}`,
+      `bind ${host}`,
+      `dir ${own}`,
+      `sentinel monitor ${name} ${primary.host} ${primary.port} 2`,
+      `sentinel down-after-milliseconds ${name} 1500`,
+      `sentinel failover-timeout ${name} 3000`
+    ]
+    writeFileSync(file, `${lines.join("\n")}\n`)
+    return [file, "--sentinel", "--set-proc-title", "no"]
+  })
+
+/**
+ * A primary, its replicas and their sentinels, which have settled; a new primary is there some 2 seconds after the old
+ * one has gone.
+ *
+ * - `args`: of the primary and its replicas
+ *
+ * Fails and ends as {@link start}.
+ */
+export const sentinel = Effect.fnUntraced(function* (options: Omit<Options, "tls"> = {}) {
+  const folder = yield* folderOf(options)
+  const [port, ...others] = yield* freePorts(6)
+  const launchNode = (at: number, args: ReadonlyArray<string>) =>
+    launchIn(folder, at, (own) => argsOf(own, at, { args: [...args, ...(options.args ?? [])] }))
+  const primary = yield* launchNode(port!, [])
+  const replicas = yield* Effect.forEach(
+    others.slice(0, 2),
+    (at) => launchNode(at, ["--replicaof", `${host} ${port}`]),
+    together
+  )
+  const nodes = [primary, ...replicas]
+  // A sentinel that finds the replicas at its start does not have to wait 10 seconds for its next look.
+  yield* settles(
+    "replication",
+    holdsForAll(nodes, (node) => isReplicated(node, 2))
+  )
+  const sentinels = yield* Effect.forEach(others.slice(2), (at) => launchSentinel(folder, at, primary), together)
+  const started = watched(nodes, sentinels)
+  yield* started.settled
+  return started
 })
