@@ -28,6 +28,12 @@ const absent: Server<{ readonly port: number }> = {
   start: () => Effect.fail(new Unavailable({ message: "no such thing" }))
 }
 
+const alone: Server<{ readonly port: number }> = {
+  install: redis.install,
+  start: redis.start,
+  stopSignal: redis.stopSignal
+}
+
 const pidsOf = (folder: string, server: string): ReadonlyArray<number> =>
   JSON.parse(readFileSync(join(folder, "state.json"), "utf8")).processes[server].pids
 
@@ -120,7 +126,7 @@ RealServer.suite("redisSentinel", "Infra", () => {
       const { port } = (yield* listener).address() as AddressInfo
       const docker = yield* fakeDocker(port)
       const folder = join(yield* parent, "infra")
-      const infra = Infra.make(folder, { postgres, alone: { ...redis, compose: undefined } })
+      const infra = Infra.make(folder, { postgres, alone })
       const first = yield* infra.up("up")
       assert.deepStrictEqual(first["postgres"], postgres.compose!.address(port))
       assert.strictEqual(pidsOf(folder, "alone").length, 1)
