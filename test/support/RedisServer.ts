@@ -64,7 +64,7 @@ const until = <E>(
   Effect.gen(function* () {
     const end = performance.now() + within
     while (!(yield* condition)) {
-      if (performance.now() > end) return yield* Effect.fail(new Unavailable({ message: otherwise() }))
+      if (performance.now() > end) return yield* new Unavailable({ message: otherwise() })
       yield* Effect.promise(() => sleep(every))
     }
   })
@@ -102,7 +102,7 @@ const launch = (folder: string, port: number, args: ReadonlyArray<string>) =>
         { every: 5, within: 10_000, otherwise: () => `redis-server on port ${port} is not ready: ${tailOf(log)}` }
       )
       if (!isRunning()) {
-        return yield* Effect.fail(new Unavailable({ message: `redis-server has ended: ${tailOf(log)}` }))
+        return yield* new Unavailable({ message: `redis-server has ended: ${tailOf(log)}` })
       }
     })
     yield* Effect.addFinalizer(() => kill())
