@@ -61,6 +61,67 @@ export interface GainExpResponse {
   levelsGained: number;
 }
 
+/** A place on a board. */
+export interface Standing {
+  playerId: string;
+  score: bigint;
+  /** From 1 */
+  rank: bigint;
+}
+
+export interface SubmitScoreRequest {
+  playerId: string;
+  /** A name of config/tables/boards.json */
+  board: string;
+  /** Within plus or minus 2^53-1 */
+  score: bigint;
+}
+
+export interface SubmitScoreResponse {
+  /** Where the player stands now */
+  standing:
+    | Standing
+    | undefined;
+  /** Where it stood before; absent with its first score */
+  previous:
+    | Standing
+    | undefined;
+  /** Whether this score is the player's best so far */
+  improved: boolean;
+}
+
+export interface GetTopRequest {
+  board: string;
+  /** 1 to 100; 10 when absent */
+  limit: number;
+}
+
+export interface GetTopResponse {
+  standings: Standing[];
+  /** How many players the board has */
+  count: bigint;
+}
+
+export interface GetRankRequest {
+  playerId: string;
+  board: string;
+}
+
+export interface GetRankResponse {
+  standing: Standing | undefined;
+}
+
+export interface GetAroundRequest {
+  playerId: string;
+  board: string;
+  /** How many neighbours on each side: 1 to 50; 5 when absent */
+  distance: number;
+}
+
+export interface GetAroundResponse {
+  standings: Standing[];
+}
+
 function createBasePlayer(): Player {
   return { id: "", name: "", level: 0, exp: 0n };
 }
@@ -803,7 +864,840 @@ export const GainExpResponse: MessageFns<GainExpResponse> = {
   },
 };
 
-/** The game service: players and their progress. */
+function createBaseStanding(): Standing {
+  return { playerId: "", score: 0n, rank: 0n };
+}
+
+export const Standing: MessageFns<Standing> = {
+  encode(message: Standing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.score !== 0n) {
+      if (BigInt.asIntN(64, message.score) !== message.score) {
+        throw new globalThis.Error("value provided for field message.score of type int64 too large");
+      }
+      writer.uint32(16).int64(message.score);
+    }
+    if (message.rank !== 0n) {
+      if (BigInt.asIntN(64, message.rank) !== message.rank) {
+        throw new globalThis.Error("value provided for field message.rank of type int64 too large");
+      }
+      writer.uint32(24).int64(message.rank);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Standing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStanding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.score = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rank = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Standing {
+    return {
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      score: isSet(object.score) ? BigInt(object.score) : 0n,
+      rank: isSet(object.rank) ? BigInt(object.rank) : 0n,
+    };
+  },
+
+  toJSON(message: Standing): unknown {
+    const obj: any = {};
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.score !== 0n) {
+      obj.score = message.score.toString();
+    }
+    if (message.rank !== 0n) {
+      obj.rank = message.rank.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Standing>): Standing {
+    return Standing.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Standing>): Standing {
+    const message = createBaseStanding();
+    message.playerId = object.playerId ?? "";
+    message.score = (object.score !== undefined && object.score !== null) ? BigInt(object.score) : 0n;
+    message.rank = (object.rank !== undefined && object.rank !== null) ? BigInt(object.rank) : 0n;
+    return message;
+  },
+};
+
+function createBaseSubmitScoreRequest(): SubmitScoreRequest {
+  return { playerId: "", board: "", score: 0n };
+}
+
+export const SubmitScoreRequest: MessageFns<SubmitScoreRequest> = {
+  encode(message: SubmitScoreRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.board !== "") {
+      writer.uint32(18).string(message.board);
+    }
+    if (message.score !== 0n) {
+      if (BigInt.asIntN(64, message.score) !== message.score) {
+        throw new globalThis.Error("value provided for field message.score of type int64 too large");
+      }
+      writer.uint32(24).int64(message.score);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubmitScoreRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubmitScoreRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.board = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.score = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubmitScoreRequest {
+    return {
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      board: isSet(object.board) ? globalThis.String(object.board) : "",
+      score: isSet(object.score) ? BigInt(object.score) : 0n,
+    };
+  },
+
+  toJSON(message: SubmitScoreRequest): unknown {
+    const obj: any = {};
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.board !== "") {
+      obj.board = message.board;
+    }
+    if (message.score !== 0n) {
+      obj.score = message.score.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubmitScoreRequest>): SubmitScoreRequest {
+    return SubmitScoreRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubmitScoreRequest>): SubmitScoreRequest {
+    const message = createBaseSubmitScoreRequest();
+    message.playerId = object.playerId ?? "";
+    message.board = object.board ?? "";
+    message.score = (object.score !== undefined && object.score !== null) ? BigInt(object.score) : 0n;
+    return message;
+  },
+};
+
+function createBaseSubmitScoreResponse(): SubmitScoreResponse {
+  return { standing: undefined, previous: undefined, improved: false };
+}
+
+export const SubmitScoreResponse: MessageFns<SubmitScoreResponse> = {
+  encode(message: SubmitScoreResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.standing !== undefined) {
+      Standing.encode(message.standing, writer.uint32(10).fork()).join();
+    }
+    if (message.previous !== undefined) {
+      Standing.encode(message.previous, writer.uint32(18).fork()).join();
+    }
+    if (message.improved !== false) {
+      writer.uint32(24).bool(message.improved);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubmitScoreResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubmitScoreResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.standing = Standing.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.previous = Standing.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.improved = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubmitScoreResponse {
+    return {
+      standing: isSet(object.standing) ? Standing.fromJSON(object.standing) : undefined,
+      previous: isSet(object.previous) ? Standing.fromJSON(object.previous) : undefined,
+      improved: isSet(object.improved) ? globalThis.Boolean(object.improved) : false,
+    };
+  },
+
+  toJSON(message: SubmitScoreResponse): unknown {
+    const obj: any = {};
+    if (message.standing !== undefined) {
+      obj.standing = Standing.toJSON(message.standing);
+    }
+    if (message.previous !== undefined) {
+      obj.previous = Standing.toJSON(message.previous);
+    }
+    if (message.improved !== false) {
+      obj.improved = message.improved;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubmitScoreResponse>): SubmitScoreResponse {
+    return SubmitScoreResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubmitScoreResponse>): SubmitScoreResponse {
+    const message = createBaseSubmitScoreResponse();
+    message.standing = (object.standing !== undefined && object.standing !== null)
+      ? Standing.fromPartial(object.standing)
+      : undefined;
+    message.previous = (object.previous !== undefined && object.previous !== null)
+      ? Standing.fromPartial(object.previous)
+      : undefined;
+    message.improved = object.improved ?? false;
+    return message;
+  },
+};
+
+function createBaseGetTopRequest(): GetTopRequest {
+  return { board: "", limit: 0 };
+}
+
+export const GetTopRequest: MessageFns<GetTopRequest> = {
+  encode(message: GetTopRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.board !== "") {
+      writer.uint32(10).string(message.board);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).int32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTopRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTopRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.board = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTopRequest {
+    return {
+      board: isSet(object.board) ? globalThis.String(object.board) : "",
+      limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
+    };
+  },
+
+  toJSON(message: GetTopRequest): unknown {
+    const obj: any = {};
+    if (message.board !== "") {
+      obj.board = message.board;
+    }
+    if (message.limit !== 0) {
+      obj.limit = Math.round(message.limit);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetTopRequest>): GetTopRequest {
+    return GetTopRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetTopRequest>): GetTopRequest {
+    const message = createBaseGetTopRequest();
+    message.board = object.board ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetTopResponse(): GetTopResponse {
+  return { standings: [], count: 0n };
+}
+
+export const GetTopResponse: MessageFns<GetTopResponse> = {
+  encode(message: GetTopResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.standings) {
+      Standing.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asIntN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type int64 too large");
+      }
+      writer.uint32(16).int64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTopResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTopResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.standings.push(Standing.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTopResponse {
+    return {
+      standings: globalThis.Array.isArray(object?.standings)
+        ? object.standings.map((e: any) => Standing.fromJSON(e))
+        : [],
+      count: isSet(object.count) ? BigInt(object.count) : 0n,
+    };
+  },
+
+  toJSON(message: GetTopResponse): unknown {
+    const obj: any = {};
+    if (message.standings?.length) {
+      obj.standings = message.standings.map((e) => Standing.toJSON(e));
+    }
+    if (message.count !== 0n) {
+      obj.count = message.count.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetTopResponse>): GetTopResponse {
+    return GetTopResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetTopResponse>): GetTopResponse {
+    const message = createBaseGetTopResponse();
+    message.standings = object.standings?.map((e) => Standing.fromPartial(e)) || [];
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
+    return message;
+  },
+};
+
+function createBaseGetRankRequest(): GetRankRequest {
+  return { playerId: "", board: "" };
+}
+
+export const GetRankRequest: MessageFns<GetRankRequest> = {
+  encode(message: GetRankRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.board !== "") {
+      writer.uint32(18).string(message.board);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRankRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRankRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.board = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRankRequest {
+    return {
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      board: isSet(object.board) ? globalThis.String(object.board) : "",
+    };
+  },
+
+  toJSON(message: GetRankRequest): unknown {
+    const obj: any = {};
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.board !== "") {
+      obj.board = message.board;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetRankRequest>): GetRankRequest {
+    return GetRankRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetRankRequest>): GetRankRequest {
+    const message = createBaseGetRankRequest();
+    message.playerId = object.playerId ?? "";
+    message.board = object.board ?? "";
+    return message;
+  },
+};
+
+function createBaseGetRankResponse(): GetRankResponse {
+  return { standing: undefined };
+}
+
+export const GetRankResponse: MessageFns<GetRankResponse> = {
+  encode(message: GetRankResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.standing !== undefined) {
+      Standing.encode(message.standing, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRankResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRankResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.standing = Standing.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRankResponse {
+    return { standing: isSet(object.standing) ? Standing.fromJSON(object.standing) : undefined };
+  },
+
+  toJSON(message: GetRankResponse): unknown {
+    const obj: any = {};
+    if (message.standing !== undefined) {
+      obj.standing = Standing.toJSON(message.standing);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetRankResponse>): GetRankResponse {
+    return GetRankResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetRankResponse>): GetRankResponse {
+    const message = createBaseGetRankResponse();
+    message.standing = (object.standing !== undefined && object.standing !== null)
+      ? Standing.fromPartial(object.standing)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetAroundRequest(): GetAroundRequest {
+  return { playerId: "", board: "", distance: 0 };
+}
+
+export const GetAroundRequest: MessageFns<GetAroundRequest> = {
+  encode(message: GetAroundRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.board !== "") {
+      writer.uint32(18).string(message.board);
+    }
+    if (message.distance !== 0) {
+      writer.uint32(24).int32(message.distance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAroundRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAroundRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.board = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.distance = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetAroundRequest {
+    return {
+      playerId: isSet(object.playerId)
+        ? globalThis.String(object.playerId)
+        : isSet(object.player_id)
+        ? globalThis.String(object.player_id)
+        : "",
+      board: isSet(object.board) ? globalThis.String(object.board) : "",
+      distance: isSet(object.distance) ? globalThis.Number(object.distance) : 0,
+    };
+  },
+
+  toJSON(message: GetAroundRequest): unknown {
+    const obj: any = {};
+    if (message.playerId !== "") {
+      obj.playerId = message.playerId;
+    }
+    if (message.board !== "") {
+      obj.board = message.board;
+    }
+    if (message.distance !== 0) {
+      obj.distance = Math.round(message.distance);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetAroundRequest>): GetAroundRequest {
+    return GetAroundRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetAroundRequest>): GetAroundRequest {
+    const message = createBaseGetAroundRequest();
+    message.playerId = object.playerId ?? "";
+    message.board = object.board ?? "";
+    message.distance = object.distance ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetAroundResponse(): GetAroundResponse {
+  return { standings: [] };
+}
+
+export const GetAroundResponse: MessageFns<GetAroundResponse> = {
+  encode(message: GetAroundResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.standings) {
+      Standing.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAroundResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAroundResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.standings.push(Standing.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetAroundResponse {
+    return {
+      standings: globalThis.Array.isArray(object?.standings)
+        ? object.standings.map((e: any) => Standing.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: GetAroundResponse): unknown {
+    const obj: any = {};
+    if (message.standings?.length) {
+      obj.standings = message.standings.map((e) => Standing.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetAroundResponse>): GetAroundResponse {
+    return GetAroundResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetAroundResponse>): GetAroundResponse {
+    const message = createBaseGetAroundResponse();
+    message.standings = object.standings?.map((e) => Standing.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+/** The game service: players, their progress and their rank. */
 export type GameServiceService = typeof GameServiceService;
 export const GameServiceService = {
   /** Answers while the process can serve. Needs no identity. */
@@ -847,6 +1741,46 @@ export const GameServiceService = {
     responseSerialize: (value: GainExpResponse): Buffer => Buffer.from(GainExpResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GainExpResponse => GainExpResponse.decode(value),
   },
+  /** Offers a score to a board, which keeps each player's best. Sending it again changes nothing. */
+  submitScore: {
+    path: "/game.GameService/SubmitScore" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SubmitScoreRequest): Buffer => Buffer.from(SubmitScoreRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SubmitScoreRequest => SubmitScoreRequest.decode(value),
+    responseSerialize: (value: SubmitScoreResponse): Buffer => Buffer.from(SubmitScoreResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SubmitScoreResponse => SubmitScoreResponse.decode(value),
+  },
+  /** The first of a board. */
+  getTop: {
+    path: "/game.GameService/GetTop" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTopRequest): Buffer => Buffer.from(GetTopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTopRequest => GetTopRequest.decode(value),
+    responseSerialize: (value: GetTopResponse): Buffer => Buffer.from(GetTopResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetTopResponse => GetTopResponse.decode(value),
+  },
+  /** Where a player stands. NOT_FOUND when it has no score on the board. */
+  getRank: {
+    path: "/game.GameService/GetRank" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRankRequest): Buffer => Buffer.from(GetRankRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRankRequest => GetRankRequest.decode(value),
+    responseSerialize: (value: GetRankResponse): Buffer => Buffer.from(GetRankResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRankResponse => GetRankResponse.decode(value),
+  },
+  /** A player among its neighbours. NOT_FOUND when it has no score on the board. */
+  getAround: {
+    path: "/game.GameService/GetAround" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetAroundRequest): Buffer => Buffer.from(GetAroundRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetAroundRequest => GetAroundRequest.decode(value),
+    responseSerialize: (value: GetAroundResponse): Buffer => Buffer.from(GetAroundResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetAroundResponse => GetAroundResponse.decode(value),
+  },
 } as const;
 
 export interface GameServiceServer extends UntypedServiceImplementation {
@@ -858,6 +1792,14 @@ export interface GameServiceServer extends UntypedServiceImplementation {
   getPlayer: handleUnaryCall<GetPlayerRequest, GetPlayerResponse>;
   /** Adds experience, once for a request id however often it is sent. */
   gainExp: handleUnaryCall<GainExpRequest, GainExpResponse>;
+  /** Offers a score to a board, which keeps each player's best. Sending it again changes nothing. */
+  submitScore: handleUnaryCall<SubmitScoreRequest, SubmitScoreResponse>;
+  /** The first of a board. */
+  getTop: handleUnaryCall<GetTopRequest, GetTopResponse>;
+  /** Where a player stands. NOT_FOUND when it has no score on the board. */
+  getRank: handleUnaryCall<GetRankRequest, GetRankResponse>;
+  /** A player among its neighbours. NOT_FOUND when it has no score on the board. */
+  getAround: handleUnaryCall<GetAroundRequest, GetAroundResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;

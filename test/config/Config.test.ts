@@ -216,7 +216,10 @@ describe("checkFile", () => {
 
   it.effect("finds the committed files in order, the password of prod given", () =>
     Effect.gen(function* () {
-      const environment = { XDOORIA_DATABASE_PASSWORD: "a secret of the site" }
+      const environment = {
+        XDOORIA_DATABASE_PASSWORD: "a secret of the site",
+        XDOORIA_REDIS_PASSWORD: "another secret of the site"
+      }
       for (const env of ["dev", "test", "prod"] as const) {
         const current = yield* checkFile(`config/${env}/game.yaml`, { environment })
         assert.strictEqual(current.env, env)
@@ -228,7 +231,12 @@ describe("checkFile", () => {
 })
 
 describe("prod", () => {
-  const prod = { server: { env: "prod" }, grpc: { allow_insecure: true }, database: { password: "of the site" } }
+  const prod = {
+    server: { env: "prod" },
+    grpc: { allow_insecure: true },
+    database: { password: "of the site" },
+    redis: { password: "also of the site" }
+  }
 
   it.effect("takes secrets of the site", () =>
     Effect.gen(function* () {
@@ -247,11 +255,11 @@ describe("prod", () => {
       const issues = yield* rejected(makeTest(values, { sections: [WorldConfig] }))
       assert.deepStrictEqual(
         issues.map(({ path }) => path),
-        ["grpc.allow_insecure", "database.password", "log.level", "world.seed"]
+        ["grpc.allow_insecure", "database.password", "redis.password", "log.level", "world.seed"]
       )
       assert.strictEqual(issues[1]?.actual, "<redacted>")
       assert.strictEqual(issues[1]?.hint, "set XDOORIA_DATABASE_PASSWORD")
-      assert.strictEqual(issues[3]?.source, "default")
+      assert.strictEqual(issues[4]?.source, "default")
     })
   )
 
