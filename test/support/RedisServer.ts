@@ -2,12 +2,12 @@
 // one of their own, because they kill it or configure it, and for those that all tests share (infra/redis.ts).
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { isAlive, run, Unavailable } from "../infra/Server.ts"
+import { run, Unavailable } from "../infra/Server.ts"
 import * as Ports from "./Ports.ts"
 
 /** A Redis process, and the one that takes its place after a restart. */
@@ -30,7 +30,7 @@ export interface Node {
   readonly pause: Effect.Effect<void>
   /** Lets it go on after {@link pause}. */
   readonly resume: Effect.Effect<void>
-  /** What `redis-cli` prints for a command, an error of the server included; fails when nothing answers for 2 seconds. */
+  /** What `redis-cli` prints, also when the server refuses; fails when nothing answers for 2 seconds. */
   readonly command: (...args: ReadonlyArray<string>) => Effect.Effect<string, Unavailable>
 }
 
@@ -80,57 +80,56 @@ const settles = (what: string, condition: Effect.Effect<boolean>): Effect.Effect
 /** What a server writes into its log when it takes commands. */
 const isReady = (log: string): boolean => /Ready to accept connections|\+monitor master/.test(readFileSync(log, "utf8"))
 
+/** In a process group of its own, so that Ctrl-C does not reach it, and with its output in a fresh log. */
+const spawned = (args: ReadonlyArray<string>, folder: string, log: string): ChildProcess => {
+  const out = openSync(log, "w", 0o600)
+  const child = spawn("redis-server", args, { cwd: folder, detached: true, stdio: ["ignore", out, out] })
+  closeSync(out)
+  child.unref()
+  // It has no process id then, and an exit code.
+  child.on("error", () => undefined)
+  return child
+}
+
 /** Starts redis-server; killed, with the children that save and replicate for it, when the scope closes. */
 const launch = (folder: string, port: number, args: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const log = join(folder, "log")
-    let pid = 0
-    const isRunning = () => pid !== 0 && isAlive(pid)
+    let child: ChildProcess | undefined
+    const isRunning = () => child !== undefined && child.exitCode === null && child.signalCode === null
     const ended = Effect.promise(async () => {
       while (isRunning()) await sleep(5)
     })
     // To the whole group, so that a child that it has forked ends or halts with it.
     const signal = (name: NodeJS.Signals) =>
       Effect.sync(() => {
-        if (isRunning()) process.kill(-pid, name)
+        if (isRunning() && child?.pid !== undefined) process.kill(-child.pid, name)
       })
     const kill = (name: NodeJS.Signals = "SIGKILL") => Effect.andThen(signal(name), ended)
     const begin = Effect.gen(function* () {
-      pid = yield* spawned(args, folder, log)
+      child = spawned(args, folder, log)
       yield* until(
         Effect.sync(() => !isRunning() || isReady(log)),
         { every: 5, within: 10_000, otherwise: () => `redis-server on port ${port} is not ready: ${tailOf(log)}` }
       )
-      if (!isRunning()) {
-        return yield* new Unavailable({ message: `redis-server has ended: ${tailOf(log)}` })
-      }
+      if (!isRunning()) return yield* new Unavailable({ message: `redis-server does not run: ${tailOf(log)}` })
     })
     yield* Effect.addFinalizer(() => kill())
     yield* begin
-    return {
+    const node: Node = {
       host,
       port,
       folder,
       get pid() {
-        return pid
+        return child!.pid!
       },
       kill,
       restart: Effect.andThen(kill(), begin),
       pause: signal("SIGSTOP"),
       resume: signal("SIGCONT"),
       command: (...words) => run("redis-cli", ["-h", host, "-p", String(port), ...words], { timeout: 2_000 })
-    } satisfies Node as Node
-  })
-
-/** In a process group of its own, so that Ctrl-C does not reach it, and with its output in a fresh log. */
-const spawned = (args: ReadonlyArray<string>, folder: string, log: string): Effect.Effect<number, Unavailable> =>
-  Effect.callback((resume) => {
-    const out = openSync(log, "w", 0o600)
-    const child = spawn("redis-server", args, { cwd: folder, detached: true, stdio: ["ignore", out, out] })
-    closeSync(out)
-    child.unref()
-    child.on("error", (error) => resume(Effect.fail(new Unavailable({ message: `redis-server: ${error.message}` }))))
-    child.on("spawn", () => resume(Effect.succeed(child.pid!)))
+    }
+    return node
   })
 
 /**
@@ -239,7 +238,7 @@ const membersOf = (printed: string): ReadonlyArray<Member> =>
 /** Six servers: three primaries with a third of the keys each, and a replica of each. */
 export interface Cluster {
   readonly nodes: ReadonlyArray<Node>
-  /** The primary that has a key now; fails while no node that runs knows one. */
+  /** The primary that has a key now, as the first node that runs sees it; fails while none knows one. */
   readonly primaryOf: (key: string) => Effect.Effect<Node, Unavailable>
   /** The replica of a primary; fails while it has none. */
   readonly replicaOf: (primary: Node) => Effect.Effect<Node, Unavailable>
