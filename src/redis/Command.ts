@@ -1,9 +1,10 @@
 import * as Result from "effect/Result"
+import * as Channel from "./Channel.ts"
 import type * as Key from "./Key.ts"
-import { UnexpectedReply } from "./RedisError.ts"
+import { type RedisFailure, UnexpectedReply } from "./RedisError.ts"
 
-/** What stands after the name of a command. A key gets the client's prefix; everything else is sent as it is. */
-export type Argument = string | number | Uint8Array | Key.Any
+/** What stands after a command's name. A key and a channel get the client's prefix; all else is sent as it is. */
+export type Argument = string | number | Uint8Array | Key.Any | Channel.Any
 
 /** What a server replies, as the driver reads it: integers beyond 2^53 and doubles are text. */
 export type Reply = string | number | null | Uint8Array | ReadonlyArray<Reply>
@@ -153,3 +154,17 @@ export const time: Command<{ readonly millis: number }> = make(
     ),
   { idempotent: true }
 )
+
+/**
+ * Publishes a message; gives how many subscribers the node itself had, which on a cluster is not all of them. Not kept:
+ * a subscriber that is away misses it.
+ *
+ * Fails with `InvalidInput` when the schema does not encode the value.
+ */
+export const publish = <A, Slot extends string = never>(
+  channel: Channel.Channel<A, Slot>,
+  value: A
+): Result.Result<Command<number, Slot>, RedisFailure> =>
+  Result.map(Channel.encode(channel, value), (text) =>
+    make(channel.isSharded ? "SPUBLISH" : "PUBLISH", [channel, text], integer)
+  )

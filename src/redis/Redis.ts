@@ -6,7 +6,9 @@ import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis as SingleServer } from "ioredis"
+import type * as Stream from "effect/Stream"
 import * as Config from "../config/Config.ts"
+import type * as Channel from "./Channel.ts"
 import type * as Command from "./Command.ts"
 import type { RedisFailure } from "./RedisError.ts"
 
@@ -102,6 +104,16 @@ export class Redis extends Context.Service<
     ) => Effect.Effect<Command.Replies<C>, RedisFailure>
     /** A connection that nobody else uses, of `pool_size`, until the scope ends. For blocking commands. */
     readonly reserve: Effect.Effect<Runner, RedisFailure, Scope.Scope>
+    /**
+     * Hears a channel, on a connection that all subscriptions of the client share. The first event is `Gap`, once the
+     * server has confirmed; what is published after it is heard, or announced as missing by another `Gap`. Connects again
+     * by itself for ever, within 2 s after the server is back. A reader that falls 1024 messages or 4 MiB behind loses
+     * them and gets a `Gap`; it never holds up others. What the channel's schema does not decode is left out, counted
+     * (`redis_messages_undecodable_total`) and logged once for each subscription.
+     *
+     * Fails with what no reconnection mends: `PermissionDenied`, `Authentication`, `TlsFailed`, `Rejected`.
+     */
+    readonly subscribe: <A>(channel: Channel.Any<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
     /** What every key begins with. */
     readonly keyPrefix: string
     /** The driver's client. What is done with it is outside the promises of this room. */

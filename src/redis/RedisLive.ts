@@ -9,6 +9,7 @@ import * as Command from "./Command.ts"
 import { type Client, connect, scoped } from "./internal/client.ts"
 import { lost } from "./internal/classify.ts"
 import { send } from "./internal/send.ts"
+import { make as makeSubscribe } from "./internal/subscribe.ts"
 import { Redis, RedisConfig, type RedisOptions, type Runner } from "./Redis.ts"
 import { RedisFailure } from "./RedisError.ts"
 
@@ -68,6 +69,7 @@ export const makeLive = (
         scoped(() => connect(values)),
         (own) => runnerOf(own, values)
       ),
+      subscribe: yield* makeSubscribe(client, values),
       keyPrefix: values.keyPrefix,
       native: client
     })

@@ -14,7 +14,7 @@ export type Script<Keys extends ReadonlyArray<string>, Args extends ReadonlyArra
  *
  * - `name`: for errors and spans, such as `lock.acquire`
  * - `keys`: the names of its keys, for the reader; they are KEYS in this order, all in one slot
- * - `args`: turns the arguments of a call into ARGV
+ * - `args`: turns the arguments of a call into ARGV; a channel becomes its name on the server, for `PUBLISH`
  * - `reply`: reads what it returns; Lua truncates numbers to integers, so return a fraction as text
  * - `idempotent`: whether it may be repeated when its reply is lost
  */
@@ -22,7 +22,7 @@ export const make = <const Keys extends ReadonlyArray<string>, Args extends Read
   readonly name: string
   readonly lua: string
   readonly keys: Keys
-  readonly args: (...args: Args) => ReadonlyArray<string | number | Uint8Array>
+  readonly args: (...args: Args) => ReadonlyArray<Exclude<Command.Argument, Key.Any>>
   readonly reply: Command.Decode<A>
   readonly idempotent?: boolean
 }): Script<Keys, Args, A> => {

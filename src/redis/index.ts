@@ -1,3 +1,4 @@
+export * as Channel from "./Channel.ts"
 export * as Command from "./Command.ts"
 export * as Key from "./Key.ts"
 export * from "./Redis.ts"

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Command as DriverCommand } from "ioredis"
+import * as Channel from "../Channel.ts"
 import type * as Command from "../Command.ts"
 import * as Key from "../Key.ts"
 import { type NoScript, RedisFailure } from "../RedisError.ts"
@@ -9,11 +10,13 @@ import type { Client } from "./client.ts"
 
 const argsOf = (command: Command.Any, prefix: string): Array<string | number | Buffer> =>
   command.args.map((argument) =>
-    Key.isKey(argument)
-      ? Key.render(argument, prefix)
-      : argument instanceof Uint8Array
-        ? Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength)
-        : argument
+    Channel.isChannel(argument)
+      ? Channel.render(argument, prefix)
+      : Key.isKey(argument)
+        ? Key.render(argument, prefix)
+        : argument instanceof Uint8Array
+          ? Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength)
+          : argument
   )
 
 const reply = (

@@ -1,0 +1,214 @@
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Queue from "effect/Queue"
+import * as RcMap from "effect/RcMap"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { Cluster } from "ioredis"
+import * as Channel from "../Channel.ts"
+import type { Redis, RedisOptions } from "../Redis.ts"
+import type { RedisFailure } from "../RedisError.ts"
+import type { Client } from "./client.ts"
+import * as Link from "./link.ts"
+import { slotOf } from "./slot.ts"
+
+/** How far a reader may fall behind: messages, and UTF-16 units of their text. */
+const limit = { messages: 1024, size: 2 * 1024 * 1024 } as const
+
+/** What a subscriber has not read yet: texts, and `undefined` for a gap. */
+type Queued = Queue.Queue<string | undefined, RedisFailure>
+
+class Reader {
+  readonly queue: Queued
+  private size = 0
+
+  constructor(queue: Queued) {
+    this.queue = queue
+  }
+
+  offer(text: string | undefined): void {
+    this.size += text?.length ?? 0
+    if (Queue.sizeUnsafe(this.queue) >= limit.messages || this.size > limit.size) {
+      while (Queue.sizeUnsafe(this.queue) > 0) Queue.takeUnsafe(this.queue)
+      this.size = 0
+      Queue.offerUnsafe(this.queue, undefined)
+    } else Queue.offerUnsafe(this.queue, text)
+  }
+
+  read(text: string): void {
+    this.size = Math.max(0, this.size - text.length)
+  }
+}
+
+/** A channel that somebody hears: one subscription on the server, however many hear it. */
+class Topic implements Link.Ear {
+  isOpen = false
+  readonly name: Link.Name
+  private readonly readers = new Set<Reader>()
+  private failed: Cause.Cause<RedisFailure> | undefined
+
+  constructor(name: Link.Name) {
+    this.name = name
+  }
+
+  message(text: string): void {
+    for (const reader of this.readers) reader.offer(text)
+  }
+
+  gap(): void {
+    for (const reader of this.readers) reader.offer(undefined)
+  }
+
+  fail(cause: Cause.Cause<RedisFailure>): void {
+    this.failed = cause
+    for (const { queue } of this.readers) Queue.failCauseUnsafe(queue, cause)
+  }
+
+  join(reader: Reader): void {
+    this.readers.add(reader)
+    if (this.failed !== undefined) Queue.failCauseUnsafe(reader.queue, this.failed)
+    else if (this.isOpen) reader.offer(undefined)
+  }
+
+  leave(reader: Reader): void {
+    this.readers.delete(reader)
+  }
+}
+
+const undecodable = Metric.counter("redis_messages_undecodable_total", {
+  description: "Messages of a channel that its schema does not decode; they are left out",
+  incremental: true
+})
+
+const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("400 millis")]).pipe(Schedule.jittered)
+
+/** The least time between two dials. */
+const pace = Duration.millis(100)
+
+/** The cluster tells anew who has which slot; bounded, since a node that does not answer holds it up. */
+const refreshed = (client: Client): Effect.Effect<void> =>
+  client instanceof Cluster
+    ? Effect.callback<void>((resume) => client.refreshSlotsCache(() => resume(Effect.void))).pipe(
+        Effect.timeoutOrElse({ duration: "1 second", orElse: () => Effect.void })
+      )
+    : Effect.void
+
+/** Where a channel is heard. */
+const placeOf = (client: Client, { isSharded, text }: Link.Name): string =>
+  client instanceof Cluster && isSharded ? (client.slots[slotOf(text)]?.[0] ?? Link.anywhere) : Link.anywhere
+
+const isPrimary = (client: Client, place: string): boolean =>
+  client instanceof Cluster && client.slots.some((nodes) => nodes?.[0] === place)
+
+/** Connects until it succeeds, or no longer makes sense: the node is none any more that has slots. */
+const makeLookup = (client: Client, options: RedisOptions) =>
+  Effect.map(Semaphore.make(1), (semaphore) => {
+    const turn = semaphore.withPermits(1)(Effect.sleep(pace))
+    return (place: string) =>
+      Effect.andThen(turn, Link.open(client, options, place)).pipe(
+        Effect.tapError(() => refreshed(client)),
+        Effect.retry({
+          schedule: backoff,
+          while: ({ reason }: RedisFailure) =>
+            (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || isPrimary(client, place))
+        })
+      )
+  })
+
+/** Subscriptions of one client. They share a connection, on a cluster one to each node that is needed. */
+export const make = (
+  client: Client,
+  options: RedisOptions
+): Effect.Effect<Redis["Service"]["subscribe"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const dial = yield* makeLookup(client, options)
+    const links: RcMap.RcMap<string, Link.Link, RedisFailure> = yield* RcMap.make({
+      lookup: (place: string) =>
+        Effect.tap(dial(place), (link) =>
+          Effect.forkScoped(
+            Effect.andThen(
+              link.lost,
+              Effect.suspend(() => RcMap.invalidate(links, place))
+            )
+          )
+        )
+    })
+
+    /** Hears the topic on one connection, until that is lost or the channel has moved. */
+    const once = (topic: Topic) =>
+      Effect.gen(function* () {
+        const link = yield* RcMap.get(links, placeOf(client, topic.name))
+        const moved = topic.name.isSharded ? link.moved : Effect.never
+        yield* Effect.raceFirst(
+          Effect.andThen(link.hear(topic.name, topic), Effect.raceFirst(link.lost, moved)),
+          link.lost
+        )
+      }).pipe(Effect.scoped)
+
+    const follow = (topic: Topic) =>
+      once(topic).pipe(
+        Effect.andThen(topic.name.isSharded ? refreshed(client) : Effect.void),
+        Effect.tapError(() => refreshed(client)),
+        Effect.retry({ schedule: backoff, while: (error: RedisFailure) => error.isRetryable }),
+        Effect.forever
+      )
+
+    const topics: RcMap.RcMap<string, Topic> = yield* RcMap.make({
+      lookup: (id: string) =>
+        Effect.gen(function* () {
+          const topic = new Topic({ isSharded: id.startsWith("s"), text: id.slice(1) })
+          yield* follow(topic).pipe(
+            Effect.catchCause((cause) =>
+              Effect.andThen(
+                Effect.sync(() => topic.fail(cause)),
+                RcMap.invalidate(topics, id)
+              )
+            ),
+            Effect.forkScoped
+          )
+          return topic
+        })
+    })
+
+    return <A>(channel: Channel.Any<A>) =>
+      Effect.gen(function* () {
+        const text = Channel.render(channel, options.keyPrefix)
+        const topic = yield* RcMap.get(topics, `${channel.isSharded ? "s" : "p"}${text}`)
+        const reader = new Reader(yield* Queue.unbounded<string | undefined, RedisFailure>())
+        yield* Effect.acquireRelease(
+          Effect.sync(() => topic.join(reader)),
+          () => Effect.sync(() => topic.leave(reader))
+        )
+        return events(channel, reader)
+      }).pipe(Stream.unwrap)
+  })
+
+const gap = { _tag: "Gap" } as const
+
+/** What a reader reads, decoded. */
+const events = <A>(channel: Channel.Any<A>, reader: Reader): Stream.Stream<Channel.Event<A>, RedisFailure> => {
+  let isLogged = false
+  const skip = Effect.suspend(() => {
+    const log = isLogged
+      ? Effect.void
+      : Effect.logWarning("a message of a channel is left out: its schema does not decode it").pipe(
+          Effect.annotateLogs({ channel: channel.key.name })
+        )
+    isLogged = true
+    return Effect.as(Effect.andThen(Metric.update(undecodable, 1), log), [])
+  })
+  return Stream.fromQueue(reader.queue).pipe(
+    Stream.mapEffect((text): Effect.Effect<ReadonlyArray<Channel.Event<A>>> => {
+      if (text === undefined) return Effect.succeed([gap])
+      reader.read(text)
+      const decoded = Channel.decode(channel, text)
+      return Result.isSuccess(decoded) ? Effect.succeed([{ _tag: "Message", value: decoded.success }]) : skip
+    }),
+    Stream.flattenIterable
+  )
+}
