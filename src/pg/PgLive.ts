@@ -14,10 +14,10 @@ import * as Statement from "effect/sql/Statement"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Health from "../health/Health.ts"
+import { tlsOf } from "../utils/Tls.ts"
 import { Pool } from "./internal/Pool.ts"
 import type { Session } from "./internal/Session.ts"
 import { serverMillis } from "./internal/StatementTimeout.ts"
-import { sslOf } from "./internal/tls.ts"
 import { PgConfig, type PgOptions } from "./Pg.ts"
 import { PgError } from "./PgError.ts"
 import { Unavailable } from "./PgErrorReason.ts"
@@ -44,7 +44,7 @@ const makePool = Effect.fnUntraced(function* (options: PgOptions) {
     connection: {
       host,
       port,
-      ssl: yield* sslOf(options),
+      ssl: yield* tlsOf(options, "database.tls_ca_file"),
       database: options.database,
       username: options.user,
       password: Redacted.value(options.password) === "" ? undefined : options.password,

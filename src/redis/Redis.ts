@@ -5,11 +5,12 @@ import * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { Cluster, Redis as SingleServer } from "ioredis"
+import type { Redis as Connection } from "ioredis"
 import type * as Stream from "effect/Stream"
 import * as Config from "../config/Config.ts"
 import type * as Channel from "./Channel.ts"
 import type * as Command from "./Command.ts"
+import type * as Key from "./Key.ts"
 import type { RedisFailure } from "./RedisError.ts"
 
 const seconds = (value: number, description: string) =>
@@ -80,12 +81,15 @@ const positive = ["connectTimeout", "commandTimeout", "acquireTimeout", "startTi
 /** The values of {@link RedisConfig}. */
 export type RedisOptions = typeof RedisConfig.schema.Type
 
-/** Runs operations: the shared connection, or one of its own. */
+/** Runs operations on connections that all share. */
 export interface Runner {
   /**
-   * Runs an operation. It settles within `command_timeout` whatever the network does. An idempotent operation is
-   * repeated while time is left; any other is repeated only when it was surely not applied, and ends as
+   * Runs an operation. It settles within `command_timeout` (and 100 ms at most) whatever the network does. An idempotent
+   * operation is repeated while time is left; any other is repeated only when it was surely not applied, and fails with
    * `OutcomeUnknown` when its reply is lost. Interruption leaves at once; what was sent may be applied.
+   *
+   * Fails with `InvalidInput` for what blocks, or changes what the connection does with the commands after it: that is
+   * for `reserve`.
    */
   readonly run: <A>(command: Command.Any<A>) => Effect.Effect<A, RedisFailure>
 }
@@ -94,16 +98,31 @@ export interface Runner {
 export class Redis extends Context.Service<
   Redis,
   Runner & {
-    /** Runs operations in one round trip to each node, in order for each key. Each has its own result. */
+    /**
+     * Runs operations in one round trip to each node, in order for each slot. Each has its own result; all are there
+     * within `command_timeout`. What was surely not applied is tried again, unless a later operation on its slot was.
+     */
     readonly batch: <const C extends ReadonlyArray<Command.Any>>(
       commands: C
     ) => Effect.Effect<{ readonly [K in keyof C]: Result.Result<Command.Replies<C>[K], RedisFailure> }>
-    /** Runs operations of one slot with nothing between them (MULTI): all or none. */
+    /**
+     * Runs operations of one slot with nothing between them (MULTI): all or none, but for an operation that fails when
+     * it is its turn, such as with `WrongType`. Redis does not undo the others then, and the effect fails with the first.
+     */
     readonly transaction: <Slot extends string, const C extends ReadonlyArray<Command.Command<unknown, Slot>>>(
       commands: C & ReadonlyArray<Command.Command<unknown, Slot>>
     ) => Effect.Effect<Command.Replies<C>, RedisFailure>
-    /** A connection that nobody else uses, of `pool_size`, until the scope ends. For blocking commands. */
-    readonly reserve: Effect.Effect<Runner, RedisFailure, Scope.Scope>
+    /**
+     * A connection that nobody else uses, of `pool_size`, until the scope ends. For what blocks, and for WAIT and WATCH.
+     * What is run on it is sent once, and has `command_timeout` more than the server may hold its reply back. Whoever is
+     * interrupted while it runs, or waits in vain, has the connection closed, so that the server gives the operation up;
+     * after that it fails with `Unavailable`.
+     *
+     * - `key`: on a cluster, one of the keys that it is for, which decides the node; any node unless given
+     *
+     * Fails with `PoolExhausted` when none gets free within `acquire_timeout`.
+     */
+    readonly reserve: (key?: Key.Any) => Effect.Effect<Runner, RedisFailure, Scope.Scope>
     /**
      * Hears a channel, on a connection that all subscriptions of the client share. The first event is `Gap`, once the
      * server has confirmed; what is published after it is heard, or announced as missing by another `Gap`. Connects again
@@ -116,7 +135,10 @@ export class Redis extends Context.Service<
     readonly subscribe: <A>(channel: Channel.Any<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
     /** What every key begins with. */
     readonly keyPrefix: string
-    /** The driver's client. What is done with it is outside the promises of this room. */
-    readonly native: SingleServer | Cluster
+    /**
+     * The driver's connections that are open now: one, or one to each primary of a cluster. Each is gone when it is lost;
+     * what is done with them is outside the promises of this room.
+     */
+    readonly native: Effect.Effect<ReadonlyArray<Connection>>
   }
 >()("xdooria/redis/Redis") {}

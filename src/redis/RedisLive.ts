@@ -1,3 +1,4 @@
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -5,73 +6,109 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
-import * as Command from "./Command.ts"
-import { type Client, connect, scoped } from "./internal/client.ts"
-import { lost } from "./internal/classify.ts"
-import { send } from "./internal/send.ts"
+import * as Health from "../health/Health.ts"
+import { tlsOf } from "../utils/Tls.ts"
+import { batch } from "./internal/batch.ts"
+import { Calls } from "./internal/Calls.ts"
+import type { DialOptions } from "./internal/Connection.ts"
+import { Nodes } from "./internal/Nodes.ts"
+import { Pool } from "./internal/Pool.ts"
 import { make as makeSubscribe } from "./internal/subscribe.ts"
-import { Redis, RedisConfig, type RedisOptions, type Runner } from "./Redis.ts"
+import { transaction } from "./internal/Transaction.ts"
+import { Redis, RedisConfig, type RedisOptions } from "./Redis.ts"
 import { RedisFailure } from "./RedisError.ts"
 
 const defaults: RedisOptions = Schema.decodeSync(RedisConfig.schema)({})
 
-const startBackoff = Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("1 second")]).pipe(
-  Schedule.jittered
-)
-
-const runnerOf = (client: Client, options: RedisOptions): Runner => ({
-  run: (command) =>
-    send(client, command, options.keyPrefix).pipe(
-      Effect.retry({ while: (error) => error.isRetryable && error.isSafeToRetry, schedule: startBackoff }),
-      Effect.timeoutOrElse({
-        duration: options.commandTimeout,
-        orElse: () =>
-          Effect.fail(
-            new RedisFailure({
-              reason: lost("no reply in time", { wasSent: true, isIdempotent: command.isIdempotent }),
-              command: command.name
-            })
-          )
-      })
-    )
+const makeNodes = Effect.fnUntraced(function* (options: RedisOptions) {
+  const { service } = yield* Config.Current
+  const kind = options.sentinelMaster !== "" ? "sentinel" : options.addrs.length > 1 ? "cluster" : "single"
+  const dial: DialOptions = {
+    username: options.username,
+    password: options.password,
+    tls: yield* tlsOf(options, "redis.tls_ca_file"),
+    connectTimeout: Duration.toMillis(options.connectTimeout),
+    name: service,
+    db: options.db,
+    primaryOnly: kind === "sentinel"
+  }
+  return yield* Nodes.make({
+    addresses: options.addrs,
+    kind,
+    dial,
+    primaryName: options.sentinelMaster,
+    sentinel: { ...dial, username: "", password: options.sentinelPassword, db: 0, primaryOnly: false }
+  })
 })
 
-const ping = Command.make("PING", [], Command.text, { idempotent: true })
+/** Waits for all servers to be connected for the first time. What another try cannot mend fails at once. */
+const awaitServers = (nodes: Nodes, at: string, startTimeout: Duration.Duration): Effect.Effect<void, RedisFailure> => {
+  let told = ""
+  const look = Effect.suspend(() => {
+    const { problem } = nodes
+    if (problem === undefined) return Effect.succeed(true)
+    const error = new RedisFailure({ reason: problem, at })
+    if (!problem.isRetryable) return Effect.fail(error)
+    const isNew = nodes.hasTried && error.message !== told
+    if (isNew) told = error.message
+    return Effect.as(isNew ? Effect.logInfo(`waiting for ${error.message}`) : Effect.void, false)
+  })
+  return look.pipe(
+    Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced("10 millis") }),
+    Effect.timeoutOrElse({
+      duration: startTimeout,
+      orElse: () => Effect.fail(new RedisFailure({ reason: nodes.problemOf(undefined), at }))
+    }),
+    Effect.asVoid
+  )
+}
+
+/** Tells `health` and the log when servers go and come back. Looks once a second. */
+const watch = Effect.fnUntraced(function* (nodes: Nodes, at: string) {
+  const reporter = yield* Health.Reporter
+  let wasUp = true
+  const tell = Effect.suspend(() => {
+    const problem = nodes.problem?.message
+    const isUp = problem === undefined
+    const hasChanged = isUp !== wasUp
+    wasUp = isUp
+    const state: Health.HealthState = isUp ? { status: "up" } : { status: "down", detail: problem }
+    const line = isUp ? Effect.logInfo(`redis ${at}: up again`) : Effect.logWarning(`redis ${at}: down: ${problem}`)
+    return Effect.andThen(reporter.report("redis", state), hasChanged ? line : Effect.void)
+  })
+  yield* Effect.addFinalizer(() => reporter.forget("redis"))
+  yield* tell
+  yield* Effect.forkScoped(Effect.schedule(tell, Schedule.spaced("1 second")))
+})
 
 /**
- * Connects to a server; what is not given has the default of RedisConfig.
+ * Connects to the servers; what is not given has the default of RedisConfig.
  *
- * Fails with RedisFailure, `at` naming the servers, when none can be reached for `startTimeout`. Afterwards it reconnects
- * for ever. The connections end with the scope.
+ * Fails with RedisFailure, `at` naming the servers, when they cannot be reached for `startTimeout`, and at once when they
+ * refuse the user, the password, or TLS; with InvalidConfig when `tlsCaFile` cannot be read. Afterwards it reconnects for
+ * ever and reports `redis` to health. The connections end with the scope.
  */
 export const makeLive = (
   options: Partial<RedisOptions> = {}
 ): Effect.Effect<Redis["Service"], RedisFailure | InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     const values = { ...defaults, ...options }
-    const client = yield* scoped(() => connect(values))
-    const { run } = runnerOf(client, values)
-    yield* run(ping).pipe(
-      Effect.retry({ while: (error) => error.isRetryable, schedule: startBackoff }),
-      Effect.timeoutOrElse({
-        duration: values.startTimeout,
-        orElse: () =>
-          Effect.fail(new RedisFailure({ reason: lost("no answer", { wasSent: false, isIdempotent: true }) }))
-      }),
-      Effect.mapError(({ reason }) => new RedisFailure({ reason, at: values.addrs.join(",") }))
-    )
+    const { acquireTimeout, commandTimeout, keyPrefix, poolSize } = values
+    const at = values.addrs.join(",")
+    const nodes = yield* makeNodes(values)
+    yield* awaitServers(nodes, at, values.startTimeout)
+    yield* watch(nodes, at)
+    const calls = yield* Calls.make(nodes, keyPrefix, commandTimeout)
+    const pool = new Pool(nodes, { prefix: keyPrefix, size: poolSize, acquireTimeout, commandTimeout })
     return Redis.of({
-      run,
-      batch: (commands) =>
-        Effect.forEach(commands, (command) => Effect.result(run(command)), { concurrency: "unbounded" }) as never,
-      transaction: (commands) => Effect.forEach(commands, run) as never,
-      reserve: Effect.map(
-        scoped(() => connect(values)),
-        (own) => runnerOf(own, values)
-      ),
-      subscribe: yield* makeSubscribe(client, values),
-      keyPrefix: values.keyPrefix,
-      native: client
+      run: calls.run,
+      // Their replies are those of the commands, one by one.
+      batch: (commands) => batch(calls, commands) as never,
+      transaction: (commands) => transaction(calls, commands) as never,
+      reserve: pool.reserve,
+      subscribe: yield* makeSubscribe(nodes, values),
+      keyPrefix,
+      native: Effect.sync(() => nodes.natives)
     })
   })
 

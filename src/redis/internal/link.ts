@@ -2,11 +2,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { Cluster, type Redis } from "ioredis"
-import type { RedisOptions } from "../Redis.ts"
+import type { Redis } from "ioredis"
 import { RedisFailure } from "../RedisError.ts"
 import { classify } from "./classify.ts"
-import { type Client, connect } from "./client.ts"
+import type { Nodes } from "./Nodes.ts"
 
 /** What hears one channel. Until it is open it is passed over. */
 export interface Ear {
@@ -35,13 +34,6 @@ const beat = { every: "500 millis", within: "1 second" } as const
 /** Any node of a cluster, or the only server, or the primary. */
 export const anywhere = ""
 
-const placeOf = (client: Client, options: RedisOptions, place: string): RedisOptions => {
-  if (!(client instanceof Cluster)) return options
-  const known = client.nodes("all").map((node) => `${node.options.host}:${node.options.port}`)
-  const nodes = known.length === 0 ? options.addrs : known
-  return { ...options, addrs: [place === anywhere ? nodes[Math.floor(Math.random() * nodes.length)]! : place] }
-}
-
 const failure = (error: unknown, command?: string) =>
   new RedisFailure({
     reason: classify(error, { wasSent: command !== undefined, isIdempotent: true }),
@@ -49,22 +41,13 @@ const failure = (error: unknown, command?: string) =>
   })
 
 /** A connection that is ready, or what it met. */
-const ready = (options: RedisOptions): Effect.Effect<Redis, RedisFailure> =>
-  Effect.callback<Redis, RedisFailure>((resume) => {
-    const client = connect(options) as Redis
-    let met: unknown = { code: "connection closed" }
-    client.on("error", (error) => (met = error))
-    client.once("ready", () => resume(Effect.succeed(client)))
-    client.once("close", () => {
-      client.disconnect()
-      resume(Effect.fail(failure(met)))
-    })
-    return Effect.sync(() => client.disconnect())
+const ready = (nodes: Nodes, place: string): Effect.Effect<Redis, RedisFailure> =>
+  Effect.suspend(() => {
+    const address = place === anywhere ? nodes.addressFor(undefined) : place
+    return address === undefined ? Effect.fail(nodes.problemOf(undefined)) : nodes.dialled(address)
   }).pipe(
-    Effect.timeoutOrElse({
-      duration: options.connectTimeout,
-      orElse: () => Effect.fail(failure({ code: "ETIMEDOUT" }))
-    })
+    Effect.map(({ native }) => native),
+    Effect.mapError((reason) => new RedisFailure({ reason }))
   )
 
 /** Runs a command of the connection itself. Its own promise may never settle, once the connection is lost. */
@@ -101,17 +84,11 @@ const beating = (client: Redis, inCluster: boolean, lost: Effect.Effect<void>, o
  *
  * - `place`: a node as host:port, or {@link anywhere}
  */
-export const open = (
-  client: Client,
-  options: RedisOptions,
-  place: string
-): Effect.Effect<Link, RedisFailure, Scope.Scope> =>
+export const open = (nodes: Nodes, place: string): Effect.Effect<Link, RedisFailure, Scope.Scope> =>
   Effect.gen(function* () {
-    const own = yield* Effect.acquireRelease(
-      Effect.suspend(() => ready(placeOf(client, options, place))),
-      (opened) => Effect.sync(() => opened.disconnect()),
-      { interruptible: true }
-    )
+    const own = yield* Effect.acquireRelease(ready(nodes, place), (opened) => Effect.sync(() => opened.disconnect()), {
+      interruptible: true
+    })
     const end = Deferred.makeUnsafe<void>()
     const lost = Deferred.await(end)
     let move = Deferred.makeUnsafe<void>()
@@ -132,7 +109,7 @@ export const open = (
     const gapEverywhere = () => {
       for (const all of ears.values()) for (const ear of all) if (ear.isOpen) ear.gap()
     }
-    yield* beating(own, client instanceof Cluster, lost, gapEverywhere).pipe(
+    yield* beating(own, nodes.isCluster, lost, gapEverywhere).pipe(
       Effect.andThen(Effect.sync(() => own.disconnect())),
       Effect.forkScoped
     )

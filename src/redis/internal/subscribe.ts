@@ -9,11 +9,10 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import { Cluster } from "ioredis"
 import * as Channel from "../Channel.ts"
 import type { Redis, RedisOptions } from "../Redis.ts"
 import type { RedisFailure } from "../RedisError.ts"
-import type { Client } from "./client.ts"
+import type { Nodes } from "./Nodes.ts"
 import * as Link from "./link.ts"
 import { slotOf } from "./slot.ts"
 
@@ -90,43 +89,32 @@ const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced
 /** The least time between two dials. */
 const pace = Duration.millis(100)
 
-/** The cluster tells anew who has which slot; bounded, since a node that does not answer holds it up. */
-const refreshed = (client: Client): Effect.Effect<void> =>
-  client instanceof Cluster
-    ? Effect.callback<void>((resume) => client.refreshSlotsCache(() => resume(Effect.void))).pipe(
-        Effect.timeoutOrElse({ duration: "1 second", orElse: () => Effect.void })
-      )
-    : Effect.void
-
 /** Where a channel is heard. */
-const placeOf = (client: Client, { isSharded, text }: Link.Name): string =>
-  client instanceof Cluster && isSharded ? (client.slots[slotOf(text)]?.[0] ?? Link.anywhere) : Link.anywhere
-
-const isPrimary = (client: Client, place: string): boolean =>
-  client instanceof Cluster && client.slots.some((nodes) => nodes?.[0] === place)
+const placeOf = (nodes: Nodes, { isSharded, text }: Link.Name): string =>
+  nodes.isCluster && isSharded ? (nodes.addressOfSlot(slotOf(text)) ?? Link.anywhere) : Link.anywhere
 
 /** Connects until it succeeds, or no longer makes sense: the node is none any more that has slots. */
-const makeLookup = (client: Client, options: RedisOptions) =>
+const makeLookup = (nodes: Nodes) =>
   Effect.map(Semaphore.make(1), (semaphore) => {
     const turn = semaphore.withPermits(1)(Effect.sleep(pace))
     return (place: string) =>
-      Effect.andThen(turn, Link.open(client, options, place)).pipe(
-        Effect.tapError(() => refreshed(client)),
+      Effect.andThen(turn, Link.open(nodes, place)).pipe(
+        Effect.tapError(() => nodes.lookedUp),
         Effect.retry({
           schedule: backoff,
           while: ({ reason }: RedisFailure) =>
-            (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || isPrimary(client, place))
+            (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || nodes.isPrimary(place))
         })
       )
   })
 
 /** Subscriptions of one client. They share a connection, on a cluster one to each node that is needed. */
 export const make = (
-  client: Client,
+  nodes: Nodes,
   options: RedisOptions
 ): Effect.Effect<Redis["Service"]["subscribe"], never, Scope.Scope> =>
   Effect.gen(function* () {
-    const dial = yield* makeLookup(client, options)
+    const dial = yield* makeLookup(nodes)
     const links: RcMap.RcMap<string, Link.Link, RedisFailure> = yield* RcMap.make({
       lookup: (place: string) =>
         Effect.tap(dial(place), (link) =>
@@ -142,7 +130,7 @@ export const make = (
     /** Hears the topic on one connection, until that is lost or the channel has moved. */
     const once = (topic: Topic) =>
       Effect.gen(function* () {
-        const link = yield* RcMap.get(links, placeOf(client, topic.name))
+        const link = yield* RcMap.get(links, placeOf(nodes, topic.name))
         const moved = topic.name.isSharded ? link.moved : Effect.never
         yield* Effect.raceFirst(
           Effect.andThen(link.hear(topic.name, topic), Effect.raceFirst(link.lost, moved)),
@@ -152,8 +140,8 @@ export const make = (
 
     const follow = (topic: Topic) =>
       once(topic).pipe(
-        Effect.andThen(topic.name.isSharded ? refreshed(client) : Effect.void),
-        Effect.tapError(() => refreshed(client)),
+        Effect.andThen(topic.name.isSharded ? nodes.lookedUp : Effect.void),
+        Effect.tapError(() => nodes.lookedUp),
         Effect.retry({ schedule: backoff, while: (error: RedisFailure) => error.isRetryable }),
         Effect.forever
       )

@@ -1,19 +1,18 @@
 import * as Effect from "effect/Effect"
 import { constants, open } from "node:fs/promises"
 import type { ConnectionOptions } from "node:tls"
-import { InvalidConfig, Unreadable } from "../../config/ConfigError.ts"
-import type { PgOptions } from "../Pg.ts"
+import { InvalidConfig, Unreadable } from "../config/ConfigError.ts"
 
 /** All authorities that a system knows are a fourth of that. */
 const maxBytes = 1024 * 1024
 
 /** Reads a regular file. Never waits for a writer: a pipe or a device is refused, not read. */
-const readAuthorities = (path: string): Effect.Effect<Buffer, InvalidConfig> => {
+const readAuthorities = (path: string, key: string): Effect.Effect<Buffer, InvalidConfig> => {
   const unreadable = (actual: string) =>
     new InvalidConfig({
       reason: new Unreadable({
         source: path,
-        expected: "a file with PEM certificates, 1 MB at most (database.tls_ca_file)",
+        expected: `a file with PEM certificates, 1 MB at most (${key})`,
         actual
       })
     })
@@ -43,9 +42,20 @@ const readAuthorities = (path: string): Effect.Effect<Buffer, InvalidConfig> => 
   )
 }
 
-/** What the driver is told of TLS. Fails when the file of authorities cannot be read. */
-export const sslOf = ({ tls, tlsCaFile }: PgOptions): Effect.Effect<boolean | ConnectionOptions, InvalidConfig> => {
-  if (tls === "disable") return Effect.succeed(false)
+/**
+ * What a client of Node's tls module is told; undefined without TLS.
+ *
+ * - `tls`: no TLS, TLS with any certificate, or TLS with a certificate for the host
+ * - `tlsCaFile`: PEM file with the authorities for verify-full; empty for those of Node
+ * - `key`: what the file is called in the configuration
+ *
+ * Fails when the file of authorities cannot be read.
+ */
+export const tlsOf = (
+  { tls, tlsCaFile }: { readonly tls: "disable" | "require" | "verify-full"; readonly tlsCaFile: string },
+  key: string
+): Effect.Effect<ConnectionOptions | undefined, InvalidConfig> => {
+  if (tls === "disable") return Effect.succeed(undefined)
   if (tls === "require") return Effect.succeed({ rejectUnauthorized: false })
-  return tlsCaFile === "" ? Effect.succeed(true) : Effect.map(readAuthorities(tlsCaFile), (ca) => ({ ca }))
+  return tlsCaFile === "" ? Effect.succeed({}) : Effect.map(readAuthorities(tlsCaFile, key), (ca) => ({ ca }))
 }
