@@ -1,5 +1,6 @@
 export * as Channel from "./Channel.ts"
 export * as Command from "./Command.ts"
+export * as EventStream from "./EventStream.ts"
 export * as Key from "./Key.ts"
 export * from "./Redis.ts"
 export * from "./RedisError.ts"

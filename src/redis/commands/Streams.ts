@@ -30,7 +30,8 @@ export type Trim =
   | { readonly maxLength: number; readonly exactly?: boolean }
   | { readonly minId: string; readonly exactly?: boolean }
 
-const trimArgs = (trim: Trim): ReadonlyArray<string | number> => {
+/** How a trim is said on the wire. */
+export const trimArgs = (trim: Trim): ReadonlyArray<string | number> => {
   const how = trim.exactly === true ? "=" : "~"
   return "maxLength" in trim ? ["MAXLEN", how, trim.maxLength] : ["MINID", how, trim.minId]
 }
