@@ -85,6 +85,7 @@ export class Connection {
   /** Whether what was said on it changed how it treats the next command. */
   isAltered = false
   private problem: RedisFailureReason | undefined
+  private isGathering = false
   private readonly onEnd: Array<() => void> = []
 
   constructor(address: string, options: DialOptions) {
@@ -127,10 +128,23 @@ export class Connection {
   /** Sends a command; false when it was surely not sent, which `receiver` then has not been told. */
   send(wire: Wire.Wire, receiver: Receiver): boolean {
     if (!this.isOpen) return false
+    this.gather()
     const item = new Item(wire, receiver)
     this.native.sendCommand(item as never)
     item.isSending = false
     return !item.isSettled
+  }
+
+  /** Writes what is sent in one turn of the event loop at once: a call of the system costs more than the rest. */
+  private gather(): void {
+    if (this.isGathering) return
+    this.isGathering = true
+    const { stream } = this.native
+    stream.cork()
+    process.nextTick(() => {
+      this.isGathering = false
+      stream.uncork()
+    })
   }
 
   /** Sends a command and waits for its reply. */
