@@ -133,6 +133,39 @@ export class Redis extends Context.Service<
      * Fails with what no reconnection mends: `PermissionDenied`, `Authentication`, `TlsFailed`, `Rejected`.
      */
     readonly subscribe: <A>(channel: Channel.Any<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
+    /**
+     * Reads, decides what to do, and does it only if nobody has changed one of `keys` meanwhile (WATCH); otherwise begins
+     * again, after a short random time.
+     *
+     * - `keys`: of one slot
+     * - `body`: reads, on the connection that it is given or any other, and gives the operations, of the same slot. It may
+     *   run several times. When it fails or is interrupted nothing is applied
+     * - `attempts`: how often it is begun, 10 unless given
+     *
+     * Holds a connection of `pool_size`, see `reserve`. Fails with `Conflict` when a key changed each time, with
+     * `OutcomeUnknown` when the reply to EXEC is lost, with what `body` fails with, and as `transaction`.
+     */
+    readonly watch: <
+      Slot extends string,
+      const C extends ReadonlyArray<Command.Command<unknown, Slot>>,
+      E = never,
+      R = never
+    >(
+      keys: readonly [Key.Key<Slot>, ...ReadonlyArray<Key.Key<Slot>>],
+      body: (own: Runner) => Effect.Effect<C & ReadonlyArray<Command.Command<unknown, Slot>>, E, R>,
+      attempts?: number
+    ) => Effect.Effect<Command.Replies<C>, E | RedisFailure, R>
+    /**
+     * All keys that `Key.make(words, ...)` has made with at least one part, on every primary, page by page. A key that is
+     * there all the time is given, once or more often; one that comes or goes meanwhile may be. What is named otherwise
+     * is left out. Not for requests: it looks at every key of the servers.
+     *
+     * Fails when a page cannot be had within `command_timeout`, and with `ClusterDown` when a server is replaced
+     * meanwhile: begin again then.
+     */
+    readonly scan: <const Words extends string>(
+      words: string extends Words ? never : Words
+    ) => Stream.Stream<Key.Key<Words>, RedisFailure>
     /** What every key begins with. */
     readonly keyPrefix: string
     /**

@@ -13,8 +13,10 @@ import { Calls } from "./internal/Calls.ts"
 import type { DialOptions } from "./internal/Connection.ts"
 import { Nodes } from "./internal/Nodes.ts"
 import { Pool } from "./internal/Pool.ts"
+import { scan } from "./internal/scan.ts"
 import { make as makeSubscribe } from "./internal/subscribe.ts"
 import { transaction } from "./internal/Transaction.ts"
+import { watch as watchKeys } from "./internal/watch.ts"
 import { Redis, RedisConfig, type RedisOptions } from "./Redis.ts"
 import { RedisFailure } from "./RedisError.ts"
 
@@ -107,6 +109,9 @@ export const makeLive = (
       transaction: (commands) => transaction(calls, commands) as never,
       reserve: pool.reserve,
       subscribe: yield* makeSubscribe(nodes, values),
+      // Its replies too are those of its commands.
+      watch: watchKeys({ keyPrefix, reserve: pool.reserve }) as never,
+      scan: scan(nodes, keyPrefix, commandTimeout),
       keyPrefix,
       native: Effect.sync(() => nodes.natives)
     })

@@ -153,6 +153,17 @@ export class Nodes {
     return this.slots[slot]
   }
 
+  /** The addresses of the servers that calls go to. */
+  get addresses(): ReadonlyArray<string> {
+    return [...this.nodes.keys()]
+  }
+
+  /** The connection to one of them, when there is one. */
+  connectionTo(address: string): Connection | undefined {
+    const node = this.nodes.get(address)
+    return node !== undefined && isUp(node) ? node.connection : undefined
+  }
+
   /** Whether an address is one of a primary that has slots. */
   isPrimary(address: string): boolean {
     return this.isCluster && this.nodes.has(address)
@@ -331,7 +342,10 @@ export class Nodes {
   private readonly lookUpCluster: Effect.Effect<void, RedisFailureReason> = Effect.suspend(() => {
     const source = this.any()
     if (source === undefined) {
-      for (const address of this.options.addresses) this.want(address)
+      // One more each time: a cluster of many is not dialled by many clients all at once.
+      const others = this.options.addresses.filter((address) => !this.nodes.has(address))
+      const next = others[Math.floor(this.random.nextDoubleUnsafe() * others.length)]
+      if (next !== undefined) this.want(next)
       return Effect.void
     }
     return Effect.map(answered(source, clusterSlots), (reply) => {
