@@ -1,0 +1,3 @@
+export * from "./Session.ts"
+export * from "./SessionEmbedded.ts"
+export * from "./SessionError.ts"

@@ -1,0 +1,149 @@
+// What is done to one player on Redis, with what it is given and what it replies. See lua.ts.
+import * as Result from "effect/Result"
+import * as Channel from "../../redis/Channel.ts"
+import * as Command from "../../redis/Command.ts"
+import { UnexpectedReply } from "../../redis/RedisError.ts"
+import * as Script from "../../redis/Script.ts"
+import type { Kick } from "../Session.ts"
+import type { Reading } from "./judge.ts"
+import * as Lua from "./lua.ts"
+
+/** What every change of a player is given: who it is, where kicks are published, and how long our hash is kept. */
+export interface Common {
+  readonly playerId: string
+  readonly channel: Channel.Channel<Kick>
+  /** In milliseconds, as every time here. */
+  readonly retention: number
+}
+
+const common = ({ channel, playerId, retention }: Common) => [playerId, channel, retention] as const
+
+/** A session of a player that a caller holds. */
+export interface Held {
+  readonly device: string
+  readonly epoch: number
+  readonly token: string
+  readonly gateway: string
+}
+
+const held = ({ device, epoch, gateway, token }: Held) => [device, epoch, token, gateway] as const
+
+const keys = ["value", "record"] as const
+
+const unexpected = (expected: string) => Result.fail(new UnexpectedReply({ problem: `not ${expected}` }))
+
+const optional = (reply: Command.Reply | undefined): string | undefined =>
+  typeof reply === "string" ? reply : undefined
+
+const decodeReading: Command.Decode<Reading> = (reply) => {
+  if (!Array.isArray(reply) || reply.length !== 9) return unexpected("a list of nine")
+  const [now, device, current, ban, revoked, mainDevice, main, own, past] = reply.map(optional)
+  if (now === undefined || device === undefined) return unexpected("a time and a device")
+  const isMain = device === mainDevice
+  return Result.succeed({
+    now: Number(now),
+    device,
+    current,
+    ban,
+    revokedUntil: Number(revoked ?? 0),
+    main,
+    own: isMain ? main : own,
+    isMain,
+    past
+  })
+}
+
+/** Logs in: the end of a ban, or the epoch. */
+export const Login = Script.make({
+  name: "session.login",
+  lua: Lua.login,
+  keys,
+  args: (
+    of: Common,
+    device: string,
+    options: { readonly ttl: number; readonly most: number; readonly floor: number },
+    value: string
+  ) => [...common(of), device, options.ttl, options.most, options.floor, value],
+  reply: (reply) =>
+    Result.map(Command.listOf(Command.text)(reply), ([ban, epoch]) => ({
+      ban: ban === "" ? undefined : ban,
+      epoch: Number(epoch)
+    }))
+})
+
+/** Reads what stands for a player's device, or for the newest session. */
+export const Read = Script.make({
+  name: "session.read",
+  lua: Lua.read,
+  keys,
+  args: (device: string | undefined) => [device ?? "*"],
+  reply: decodeReading,
+  idempotent: true
+})
+
+/** Prolongs a session, by its own time when `slide` is more than 0; whether it was valid. */
+export const Touch = Script.make({
+  name: "session.touch",
+  lua: Lua.touch,
+  keys,
+  args: (of: Common, session: Held, floor: number, slide: number) => [...common(of), ...held(session), floor, slide],
+  reply: Command.flag,
+  idempotent: true
+})
+
+/** Ends one session; whether the player still has one. */
+export const Logout = Script.make({
+  name: "session.logout",
+  lua: Lua.logout,
+  keys,
+  args: (of: Common, session: Held, isQuiet: boolean) => [...common(of), ...held(session), isQuiet ? 1 : 0],
+  reply: Command.flag,
+  idempotent: true
+})
+
+/** How sessions are ended by somebody else: `at` is the end of a ban, or the instant of a revocation, or empty. */
+export interface Ending {
+  readonly reason: "revoked" | "banned"
+  readonly device: string | undefined
+  readonly at: string
+}
+
+/** How many were ended, the value of a Go service that is left to judge, and whether the player still has a session. */
+export const End = Script.make({
+  name: "session.end",
+  lua: Lua.end,
+  keys,
+  args: (of: Common, { at, device, reason }: Ending) => [...common(of), reason, device ?? "*", at],
+  reply: (reply) =>
+    Array.isArray(reply) && typeof reply[0] === "number" && typeof reply[1] === "string"
+      ? Result.succeed({ ended: reply[0], foreign: reply[1] === "" ? undefined : reply[1], remains: reply[2] === 1 })
+      : unexpected("a count and a text")
+})
+
+/** Hands a session over; gives its new epoch, if it was valid. */
+export const Move = Script.make({
+  name: "session.move",
+  lua: Lua.move,
+  keys,
+  args: (of: Common, session: Held, to: string, value: string) => [...common(of), ...held(session), to, value],
+  reply: (reply) =>
+    Result.map(Command.text(reply), (epoch): number | undefined => (epoch === "" ? undefined : Number(epoch)))
+})
+
+/** Ends a ban. */
+export const Unban = Script.make({
+  name: "session.unban",
+  lua: Lua.unban,
+  keys,
+  args: common,
+  reply: Command.flag
+})
+
+/** Deletes the plan's value if it still is this one. */
+export const Discard = Script.make({
+  name: "session.discard",
+  lua: Lua.discard,
+  keys: ["value"],
+  args: (value: string) => [value],
+  reply: Command.flag
+})

@@ -1,0 +1,196 @@
+// The room on a backend: checks what callers give, judges what is stored, and keeps the lists of the gateways.
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { type Claim, type Drain, type Login, Session, type SessionData, type SessionOptions } from "../Session.ts"
+import { SessionError, type SessionErrorReason } from "../SessionError.ts"
+import { checkDevice, checkDrain, checkLogin, checkName, instantOf, type Player, playerOf } from "./input.ts"
+import { bannedUntil, type Claimed, judge } from "./judge.ts"
+import * as Kicks from "./kicks.ts"
+import { memberOf, parse } from "./members.ts"
+import type { Store } from "./store.ts"
+import * as Value from "./value.ts"
+
+const failed = (reason: SessionErrorReason) => new SessionError({ reason })
+
+/** The player and the device of a session that a caller holds. */
+const heldBy = ({ device, playerId }: SessionData): Result.Result<Player, SessionError> =>
+  Result.flatMap(checkDevice(device), () => playerOf(playerId))
+
+/** What a caller that holds a session knows of it. */
+const claimOf = ({ epoch, gateway, token }: SessionData): Claimed =>
+  epoch === 0 ? { epoch, token, gateway } : { epoch, gateway }
+
+/** How long a batch of a drain takes, in milliseconds, at least. */
+const drainMillis = 100
+
+const isAbsent = ({ _tag }: SessionErrorReason): boolean => _tag !== "Unreadable"
+
+export const make = (store: Store, options: SessionOptions): Session["Service"] => {
+  const kicks = Kicks.make(store, options.sweepInterval)
+
+  const judged = (player: Player, device: string | undefined, claim: Claimed) =>
+    Effect.map(store.read(player, device), (reading) => judge(player.id, reading, store.floor(), claim))
+
+  const login = Effect.fnUntraced(function* (login: Login) {
+    const { device, player, ttl } = yield* Effect.fromResult(checkLogin(login, options))
+    const { gateway, token } = login
+    const loginTime = yield* DateTime.now
+    const value = Value.encode(player.id, { token, gateway, loginTime })
+    const { ban, epoch } = yield* store.login(player, device, ttl, value)
+    if (ban !== undefined) return yield* failed(bannedUntil(ban))
+    const session: SessionData = { playerId: player.id, device, epoch, token, gateway, loginTime }
+    kicks.learn(session)
+    store.note(gateway, memberOf(session), "listed")
+    return session
+  })
+
+  const get = (playerId: string): Effect.Effect<SessionData | undefined, SessionError> => {
+    const player = playerOf(playerId)
+    if (Result.isFailure(player)) return Effect.fail(player.failure)
+    return Effect.flatMap(store.read(player.success, undefined), (reading) => {
+      const verdict = judge(playerId, reading, store.floor(), {})
+      if (Result.isSuccess(verdict)) return Effect.succeed(verdict.success)
+      return isAbsent(verdict.failure) ? Effect.succeed(undefined) : Effect.fail(failed(verdict.failure))
+    })
+  }
+
+  const check = (
+    playerId: string,
+    token: Redacted.Redacted,
+    { device = "", gateway }: Claim = {}
+  ): Effect.Effect<SessionData, SessionError> => {
+    const player = Result.flatMap(checkDevice(device), () => playerOf(playerId))
+    if (Result.isFailure(player)) return Effect.fail(player.failure)
+    return Effect.flatMap(store.read(player.success, device), (reading) => {
+      const claim = gateway === undefined ? { token } : { token, gateway }
+      const verdict = judge(playerId, reading, store.floor(), claim)
+      return Result.isSuccess(verdict) ? Effect.succeed(verdict.success) : Effect.fail(failed(verdict.failure))
+    })
+  }
+
+  const touch = Effect.fnUntraced(function* (session: SessionData) {
+    const player = yield* Effect.fromResult(heldBy(session))
+    // What a Go service wrote has its beginning in the value, which only we can read: it is judged first.
+    const isValid = session.epoch !== 0 && (yield* store.touch(player, session))
+    if (!isValid) {
+      const verdict = yield* judged(player, session.device, claimOf(session))
+      if (Result.isFailure(verdict)) return yield* failed(verdict.failure)
+      yield* store.touch(player, session)
+    }
+    yield* store.setOnline(player, true)
+    kicks.learn(session)
+    store.note(session.gateway, memberOf(session), "online")
+  })
+
+  const ended = Effect.fnUntraced(function* (session: SessionData, isQuiet: boolean) {
+    const player = yield* Effect.fromResult(heldBy(session))
+    const remains = yield* store.logout(player, session, isQuiet)
+    if (!remains) yield* store.setOnline(player, false)
+  })
+
+  const logout = (session: SessionData) =>
+    Effect.suspend(() => {
+      const isOurs = kicks.forget(session)
+      return Effect.tap(ended(session, isOurs), () =>
+        Effect.sync(() => store.note(session.gateway, memberOf(session), "gone"))
+      )
+    })
+
+  const list = (gateway: string): Stream.Stream<SessionData, SessionError> =>
+    Stream.unwrap(
+      Effect.map(Effect.fromResult(checkName("gateway", gateway)), () => {
+        const seen = new Set<string>()
+        return store.members(gateway).pipe(
+          Stream.mapEffect((page) => {
+            const fresh = page.filter((member) => !seen.has(member) && seen.add(member) !== undefined)
+            const members = fresh.map((member) => parse(member, gateway)).filter((member) => member !== undefined)
+            return Kicks.verify(store, members)
+          }),
+          Stream.map((verdicts) =>
+            verdicts.flatMap((verdict) => (verdict !== undefined && Result.isSuccess(verdict) ? [verdict.success] : []))
+          ),
+          Stream.flattenIterable
+        )
+      })
+    )
+
+  const kick = Effect.fnUntraced(function* (playerId: string, device?: string) {
+    const player = yield* Effect.fromResult(Result.flatMap(checkDevice(device ?? ""), () => playerOf(playerId)))
+    const { ended, remains } = yield* store.end(player, { reason: "revoked", device, at: "" })
+    if (!remains) yield* store.setOnline(player, false)
+    return ended
+  })
+
+  const ban = Effect.fnUntraced(function* (playerId: string, until: DateTime.Utc | "forever") {
+    const player = yield* Effect.fromResult(playerOf(playerId))
+    const at = until === "forever" ? until : String(instantOf(until))
+    yield* store.end(player, { reason: "banned", device: undefined, at })
+    yield* store.setOnline(player, false)
+  })
+
+  const revoke = Effect.fnUntraced(function* (playerId: string, before: DateTime.Utc) {
+    const player = yield* Effect.fromResult(playerOf(playerId))
+    const until = instantOf(before)
+    const ending = { reason: "revoked", device: undefined, at: String(until) } as const
+    const { ended, foreign, remains } = yield* store.end(player, ending)
+    if (!remains) yield* store.setOnline(player, false)
+    // The value of a Go service says when its session began, in a form that only we read.
+    const value = foreign === undefined ? undefined : Result.getOrUndefined(Value.decode(foreign))
+    if (foreign === undefined || value === undefined) return ended
+    const began = value.loginTime === undefined ? 0 : DateTime.toEpochMillis(value.loginTime)
+    return began <= until && (yield* store.discard(player, foreign)) ? ended + 1 : ended
+  })
+
+  const handOver = Effect.fnUntraced(function* (session: SessionData, to: string) {
+    const player = yield* Effect.fromResult(heldBy(session))
+    const moved = { ...session, gateway: to }
+    const epoch = yield* store.move(player, session, to, Value.encode(player.id, moved))
+    if (epoch === undefined) return
+    kicks.learn({ ...moved, epoch })
+    store.note(to, memberOf({ ...moved, epoch }), "listed")
+  })
+
+  const drain = (gateway: string, { perSecond, to }: Drain): Effect.Effect<number, SessionError> => {
+    const size = Math.ceil((perSecond * drainMillis) / 1000)
+    const one = (session: SessionData) => (to === undefined ? ended(session, false) : handOver(session, to))
+    const batch = (sessions: ReadonlyArray<SessionData>) =>
+      Effect.forEach(sessions, one, { concurrency: size, discard: true }).pipe(
+        Effect.andThen(Effect.sleep(Duration.millis((sessions.length * 1000) / perSecond))),
+        Effect.as(sessions.length)
+      )
+    return Effect.andThen(
+      Effect.fromResult(checkDrain(gateway, { perSecond, ...(to === undefined ? {} : { to }) })),
+      list(gateway).pipe(
+        Stream.grouped(size),
+        Stream.mapEffect(batch),
+        Stream.runFold(
+          () => 0,
+          (sum, count) => sum + count
+        )
+      )
+    )
+  }
+
+  return {
+    login,
+    get,
+    check,
+    touch,
+    logout,
+    presence: (playerId) => Effect.flatMap(Effect.fromResult(playerOf(playerId)), store.presence),
+    countOnline: store.countOnline,
+    list,
+    kicks: (gateway) =>
+      Stream.unwrap(Effect.map(Effect.fromResult(checkName("gateway", gateway)), () => kicks.stream(gateway))),
+    kick,
+    ban,
+    unban: (playerId) => Effect.flatMap(Effect.fromResult(playerOf(playerId)), store.unban),
+    revoke,
+    revokeAll: (before) => store.raiseFloor(instantOf(before)),
+    drain
+  }
+}

@@ -1,0 +1,106 @@
+// The value of the key session:<player_id>, as a Go service of the plan writes and reads it.
+import * as DateTime from "effect/DateTime"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import { Unreadable } from "../SessionError.ts"
+
+/** What the plan's value says, its player id left out: the key has it. */
+export interface Value {
+  readonly token: Redacted.Redacted
+  readonly gateway: string
+  readonly loginTime: DateTime.Utc | undefined
+}
+
+/** The four members, with these names, in this order. */
+export const encode = (playerId: string, { gateway, loginTime, token }: Value): string =>
+  JSON.stringify({
+    player_id: playerId,
+    token: Redacted.value(token),
+    gateway,
+    // The year 1, which is what Go writes for no time.
+    login_time: loginTime === undefined ? "0001-01-01T00:00:00Z" : DateTime.formatIso(loginTime)
+  })
+
+const names = ["player_id", "token", "gateway", "login_time"] as const
+
+/** As Go compares names: the Kelvin sign is a k, and the long s is an s. */
+const fold = (name: string): string => name.toUpperCase().toLowerCase()
+
+/**
+ * The members of a JSON object in the order of the text, duplicates included, which JSON.parse does not keep. The text
+ * is known to be JSON.
+ */
+const membersOf = (text: string): ReadonlyArray<readonly [name: string, value: unknown]> => {
+  const members: Array<readonly [string, unknown]> = []
+  let depth = 0
+  let name: string | undefined
+  let start = 0
+  const token = /"(?:[^"\\]|\\.)*"|[{}[\]:,]/g
+  for (let found = token.exec(text); found !== null; found = token.exec(text)) {
+    const [mark] = found
+    if (depth === 1 && name === undefined && mark.startsWith('"')) name = JSON.parse(mark) as string
+    else if (depth === 1 && name !== undefined && mark === ":") start = token.lastIndex
+    else if (depth === 1 && name !== undefined && (mark === "," || mark === "}")) {
+      members.push([name, JSON.parse(text.slice(start, found.index))])
+      name = undefined
+    }
+    if (mark === "{" || mark === "[") depth++
+    if (mark === "}" || mark === "]") depth--
+  }
+  return members
+}
+
+const isName = (name: string): boolean => (names as ReadonlyArray<string>).includes(name)
+
+/**
+ * The members by their names in lower case; of several the last one in the text. A null leaves a field of Go's as it is,
+ * so an earlier value stays.
+ */
+const folded = (text: string, parsed: object): ReadonlyMap<string, unknown> => {
+  const entries = Object.entries(parsed)
+  const isPlain = entries.every(([name, value]) => value !== null && (isName(name) || !isName(fold(name))))
+  if (isPlain) return new Map(entries)
+  const all = new Map<string, unknown>()
+  for (const [name, value] of membersOf(text)) if (value !== null) all.set(fold(name), value)
+  return all
+}
+
+const instant =
+  /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?(?:Z|([+-])([01]\d|2[0-3]):([0-5]\d))$/
+
+/** RFC 3339 as Go reads it: any number of digits of a second, an offset or Z, in capital letters. */
+const timeOf = (text: string): DateTime.Utc | undefined | "unreadable" => {
+  const match = instant.exec(text)
+  if (match === null) return "unreadable"
+  const [, year, month, day, hour, minute, second, fraction = "", sign, offsetHour, offsetMinute] = match
+  const millis = new Date(0)
+  millis.setUTCFullYear(Number(year), Number(month) - 1, Number(day))
+  if (millis.getUTCDate() !== Number(day)) return "unreadable"
+  millis.setUTCHours(Number(hour), Number(minute), Number(second), Number(fraction.padEnd(3, "0").slice(0, 3)))
+  const offset = sign === undefined ? 0 : (Number(offsetHour) * 60 + Number(offsetMinute)) * (sign === "-" ? -1 : 1)
+  const utc = DateTime.makeUnsafe(millis.getTime() - offset * 60_000)
+  return DateTime.toEpochMillis(utc) <= endOfYearOne ? undefined : utc
+}
+
+const endOfYearOne = new Date("0001-12-31T23:59:59.999Z").getTime()
+
+const unreadable = (problem: string) => Result.fail(new Unreadable({ problem }))
+
+const parse = (text: string): Result.Result<unknown, unknown> => Result.try(() => JSON.parse(text) as unknown)
+
+/** Reads what a Go service or this room wrote. Says what is wrong without showing it. */
+export const decode = (text: string): Result.Result<Value, Unreadable> => {
+  const parsed = parse(text)
+  if (Result.isFailure(parsed)) return unreadable("it is not JSON")
+  const object = parsed.success ?? {}
+  if (typeof object !== "object" || Array.isArray(object)) return unreadable("it is not a JSON object")
+  const members = folded(text, object)
+  for (const name of names) {
+    if (typeof (members.get(name) ?? "") !== "string") return unreadable(`${name} is not a text`)
+  }
+  const member = (name: (typeof names)[number]) => members.get(name) as string | undefined
+  const time = member("login_time")
+  const loginTime = time === undefined ? undefined : timeOf(time)
+  if (loginTime === "unreadable") return unreadable("login_time is not an instant of RFC 3339")
+  return Result.succeed({ token: Redacted.make(member("token") ?? ""), gateway: member("gateway") ?? "", loginTime })
+}
