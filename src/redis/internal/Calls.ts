@@ -23,7 +23,7 @@ const ownConnection: ReadonlySet<string> = new Set(
 )
 
 const needsOwn = ({ blockMillis, name, script }: Command.Any): boolean =>
-  blockMillis !== undefined || (script === undefined && ownConnection.has(name))
+  blockMillis !== undefined || (script === undefined && ownConnection.has(name.toUpperCase()))
 
 /** Checks and encodes a command for the shared connections. */
 export const encoded = (command: Command.Any, prefix: string): Result.Result<Wire.Encoded, InvalidInput> =>

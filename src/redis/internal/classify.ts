@@ -26,25 +26,27 @@ export interface Sent {
   readonly isIdempotent: boolean
 }
 
-const byCode: Record<string, () => RedisFailureReason> = {
-  ASK: () => new ClusterDown(),
-  BUSY: () => new Busy(),
-  CLUSTERDOWN: () => new ClusterDown(),
-  CROSSSLOT: () => new CrossSlot(),
-  LOADING: () => new Loading(),
-  MASTERDOWN: () => new Unavailable({ detail: "MASTERDOWN" }),
-  MISCONF: () => new WritesRefused({ code: "MISCONF" }),
-  MOVED: () => new ClusterDown(),
-  NOAUTH: () => new Authentication({ code: "NOAUTH" }),
-  NOPERM: () => new PermissionDenied(),
-  NOREPLICAS: () => new WritesRefused({ code: "NOREPLICAS" }),
-  NOSCRIPT: () => new NoScript(),
-  OOM: () => new OutOfMemory(),
-  READONLY: () => new ReadOnly(),
-  TRYAGAIN: () => new ClusterDown(),
-  WRONGPASS: () => new Authentication({ code: "WRONGPASS" }),
-  WRONGTYPE: () => new WrongType()
-}
+const byCode = new Map<string, () => RedisFailureReason>(
+  Object.entries<() => RedisFailureReason>({
+    ASK: () => new ClusterDown(),
+    BUSY: () => new Busy(),
+    CLUSTERDOWN: () => new ClusterDown(),
+    CROSSSLOT: () => new CrossSlot(),
+    LOADING: () => new Loading(),
+    MASTERDOWN: () => new Unavailable({ detail: "MASTERDOWN" }),
+    MISCONF: () => new WritesRefused({ code: "MISCONF" }),
+    MOVED: () => new ClusterDown(),
+    NOAUTH: () => new Authentication({ code: "NOAUTH" }),
+    NOPERM: () => new PermissionDenied(),
+    NOREPLICAS: () => new WritesRefused({ code: "NOREPLICAS" }),
+    NOSCRIPT: () => new NoScript(),
+    OOM: () => new OutOfMemory(),
+    READONLY: () => new ReadOnly(),
+    TRYAGAIN: () => new ClusterDown(),
+    WRONGPASS: () => new Authentication({ code: "WRONGPASS" }),
+    WRONGTYPE: () => new WrongType()
+  })
+)
 
 /** An operation whose reply did not come. */
 export const lost = (detail: string, { isIdempotent, wasSent }: Sent): RedisFailureReason =>
@@ -56,7 +58,7 @@ const isReply = (error: unknown): error is { readonly message: string } =>
 /** Classifies what a server answered. Only its first word is read: the rest can hold arguments. */
 const byReply = (message: string): RedisFailureReason => {
   const word = message.split(" ", 1)[0]!
-  return byCode[word]?.() ?? new Rejected({ code: /^[A-Z]+$/.test(word) ? word : "ERR" })
+  return byCode.get(word)?.() ?? new Rejected({ code: /^[A-Z]+$/.test(word) ? word : "ERR" })
 }
 
 /** Node's code of an error, or that there is none. */

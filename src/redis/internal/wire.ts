@@ -39,7 +39,7 @@ export interface Encoded {
   readonly body: Wire
 }
 
-const tooLarge = Result.fail(new InvalidInput({ problem: "it has more than 512 MB" }))
+const tooLarge = Result.fail(new InvalidInput({ problem: "more than 512 MB" }))
 
 /** Encodes the arguments of a command. */
 export const encode = (args: ReadonlyArray<Command.Argument>, prefix: string): Result.Result<Encoded, InvalidInput> => {
