@@ -1,0 +1,4 @@
+export * as Fence from "./Fence.ts"
+export * from "./Lock.ts"
+export * from "./LockEmbedded.ts"
+export * from "./LockError.ts"

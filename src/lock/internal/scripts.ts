@@ -1,0 +1,155 @@
+import * as Result from "effect/Result"
+import * as Command from "../../redis/Command.ts"
+import * as Key from "../../redis/Key.ts"
+import { UnexpectedReply } from "../../redis/RedisError.ts"
+import * as Script from "../../redis/Script.ts"
+import type { Answer } from "./backend.ts"
+
+/** How long the last token of a key is kept: as long a clock may be behind that was set back. */
+const fenceMillis = 86_400_000
+
+/**
+ * Whose turn it is: the first of the queue that still waits, with the channel that it hears. A place in the queue ends
+ * when the one who has it does not look for too long. The queue is a sorted set of tokens, the tickets a hash from token
+ * to "<until, in microseconds> <channel>".
+ */
+const turn = `
+local time = redis.call('time')
+local now = time[1] * 1000000 + time[2]
+local function turn()
+  while true do
+    local token = redis.call('zrange', KEYS[2], 0, 0)[1]
+    if not token then return false end
+    local till, channel = string.match(redis.call('hget', KEYS[3], token) or '', '^(%d+) (.*)$')
+    if till and tonumber(till) > now then return token, channel end
+    redis.call('zrem', KEYS[2], token)
+    redis.call('hdel', KEYS[3], token)
+  end
+end
+local function leave(token)
+  if redis.call('zrem', KEYS[2], token) == 1 then redis.call('hdel', KEYS[3], token) end
+end
+-- A key that holds no text is another's: the error that reading it gives is no token.
+local holder = redis.pcall('get', KEYS[1])
+`
+
+/**
+ * Takes the lock when it is free and it is the claimant's turn, or nobody waits; otherwise queues the claimant, if it
+ * wants that. The token is the server's time in microseconds, and one more than the last one where that is higher.
+ */
+const claimLua = `${turn}
+local function fence()
+  local last = tonumber(redis.call('get', KEYS[4]) or '0')
+  local next = string.format('%.0f', math.max(now, last + 1))
+  redis.call('set', KEYS[4], next, 'px', ${fenceMillis})
+  return next
+end
+if holder == ARGV[1] then
+  redis.call('pexpire', KEYS[1], ARGV[2])
+  return {1, redis.call('get', KEYS[4]) or fence()}
+end
+local first = turn()
+if not holder and (not first or first == ARGV[1]) then
+  redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2], 'nx')
+  if first then leave(ARGV[1]) end
+  return {1, fence()}
+end
+if ARGV[3] ~= '' then
+  if not redis.call('zscore', KEYS[2], ARGV[1]) then
+    local last = redis.call('zrange', KEYS[2], -1, -1, 'withscores')[2] or 0
+    redis.call('zadd', KEYS[2], last + 1, ARGV[1])
+  end
+  redis.call('hset', KEYS[3], ARGV[1], string.format('%.0f', now + ARGV[4] * 1000) .. ' ' .. ARGV[3])
+  redis.call('pexpire', KEYS[2], ARGV[4] * 2)
+  redis.call('pexpire', KEYS[3], ARGV[4] * 2)
+  first = first or ARGV[1]
+end
+return {0, first == ARGV[1] and 1 or 0, redis.call('pttl', KEYS[1])}
+`
+
+const answer: Command.Decode<Answer> = (reply) => {
+  const [granted, second, third] = Array.isArray(reply) ? reply : []
+  if (granted === 1 && typeof second === "string" && /^\d+$/.test(second)) {
+    return Result.succeed({ _tag: "Granted", fence: BigInt(second) })
+  }
+  if (granted === 0 && typeof third === "number") {
+    return Result.succeed({ _tag: "Busy", isNext: second === 1, leftMillis: third })
+  }
+  return Result.fail(new UnexpectedReply({ problem: "not an answer to a claim" }))
+}
+
+type Own = Key.Key<string>
+
+/** The keys of a lock: the text that is the lock, and beside it, in its slot, what others need not know. */
+export const keysOf = (key: Key.Any): readonly [lock: Own, queue: Own, tickets: Own, fence: Own] => {
+  const own = key as Own
+  return [own, Key.beside(own, "xd:lock"), Key.beside(own, "xd:waiting"), Key.beside(own, "xd:fence")]
+}
+
+/** See {@link claimLua}. `channel`: where the claimant hears that it is its turn; empty when it does not wait. */
+export const claim = Script.make({
+  name: "lock.claim",
+  lua: claimLua,
+  keys: ["lock", "queue", "tickets", "fence"],
+  args: (token: string, ttlMillis: number, channel: string, ticketMillis: number) => [
+    token,
+    ttlMillis,
+    channel,
+    ticketMillis
+  ],
+  reply: answer,
+  idempotent: true
+})
+
+/** Lets the lock live so long from now when the token holds it. */
+export const extend = Script.make({
+  name: "lock.extend",
+  lua: `
+if redis.pcall('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end
+`,
+  keys: ["lock"],
+  args: (token: string, ttlMillis: number) => [token, ttlMillis],
+  reply: Command.flag,
+  idempotent: true
+})
+
+/** Gives up what a token has, and tells the one whose turn it is. */
+export const leave = Script.make({
+  name: "lock.leave",
+  lua: `${turn}
+local isOurs = holder == ARGV[1]
+if isOurs then redis.call('del', KEYS[1]) end
+leave(ARGV[1])
+if isOurs or not holder then
+  local first, channel = turn()
+  if first then redis.call('publish', channel, '"' .. first .. '"') end
+end
+return isOurs and 1 or 0
+`,
+  keys: ["lock", "queue", "tickets"],
+  args: (token: string) => [token],
+  reply: Command.flag,
+  idempotent: true
+})
+
+/**
+ * Sets a key unless a higher token was seen there. Tokens are compared as decimal text: they may have more digits than a
+ * number of Lua's.
+ */
+export const guardedSet = Script.make({
+  name: "lock.guardedSet",
+  lua: `
+local seen = redis.call('get', KEYS[2]) or '0'
+if #ARGV[1] < #seen or (#ARGV[1] == #seen and ARGV[1] < seen) then return 0 end
+redis.call('set', KEYS[2], ARGV[1])
+if ARGV[3] == '' then redis.call('set', KEYS[1], ARGV[2]) else redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3]) end
+return 1
+`,
+  keys: ["key", "seen"],
+  args: (fence: bigint, value: string | Uint8Array, ttlMillis: number | undefined) => [
+    String(fence),
+    value,
+    ttlMillis ?? ""
+  ],
+  reply: Command.flag
+})

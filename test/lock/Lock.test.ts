@@ -1,0 +1,4 @@
+import { layerEmbedded } from "xdooria/lock"
+import { suite } from "./LockContract.ts"
+
+suite("LockEmbedded", layerEmbedded(), { clock: "test" })

@@ -1,0 +1,266 @@
+// The promises of room lock, for a layer on keys that nobody else uses.
+import { assert, layer as layerTest } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { TestClock } from "effect/testing"
+import { randomUUID } from "node:crypto"
+import { CurrentLease, type Lease, Lock, type LockError } from "xdooria/lock"
+import { Key } from "xdooria/redis"
+
+/** A key of one test. */
+export const newKey = () => Effect.orDie(Effect.fromResult(Key.make("lock", randomUUID())))
+
+/** The tag of the reason that an effect fails with. */
+export const tagOf = <A, R>(effect: Effect.Effect<A, LockError, R>) =>
+  Effect.map(Effect.flip(effect), ({ reason }) => reason._tag)
+
+/** Whether nobody holds the lock or waits for it: someone gets it at once. */
+export const isFree = (key: Key.Any) => Effect.isSuccess(Effect.scoped(Lock.acquire(key, { wait: 0 })))
+
+/** Until something holds; the test's own timeout bounds it. */
+export const eventually = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<boolean, E, R> =>
+  Effect.repeat(condition, { until: (is) => is, schedule: Schedule.spaced("5 millis") })
+
+/** Holds a lock in a fiber until told to stop. */
+export const holder = (key: Key.Any, options?: Parameters<typeof Lock.acquire>[1]) =>
+  Effect.gen(function* () {
+    const lease = yield* Deferred.make<Lease>()
+    const stop = yield* Deferred.make<void>()
+    const fiber = yield* Effect.gen(function* () {
+      yield* Deferred.succeed(lease, yield* CurrentLease)
+      yield* Deferred.await(stop)
+    }).pipe(Lock.withLock(key, options), Effect.forkChild)
+    return {
+      lease: Effect.raceFirst(Deferred.await(lease), Effect.andThen(Fiber.join(fiber), Effect.never)),
+      stop: Effect.andThen(Deferred.succeed(stop, undefined), Fiber.join(fiber)),
+      fiber
+    }
+  })
+
+/**
+ * Declares the suite.
+ *
+ * - `clock`: `test` where time is TestClock's; on a `live` one, waiting is the only way to let time pass
+ * - `E`: with a poll interval of at most 100 ms on a live clock
+ */
+export const suite = <E>(
+  name: string,
+  layer: Layer.Layer<Lock, E>,
+  { clock }: { readonly clock: "test" | "live" }
+): void =>
+  layerTest(layer, { excludeTestServices: clock === "live", timeout: "30 seconds" })(name, (it) => {
+    const advance = (time: Duration.Input): Effect.Effect<void> =>
+      clock === "test" ? TestClock.adjust(time) : Effect.sleep(time)
+    /** Lets others run, also those that talk to a server. */
+    const settle: Effect.Effect<void> =
+      clock === "test" ? Effect.repeat(Effect.yieldNow, { times: 50 }) : Effect.sleep("60 millis")
+
+    it.effect("has one holder at a time, and others know it at once when they do not wait", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const one = yield* holder(key)
+        yield* one.lease
+        assert.strictEqual(yield* tagOf(Lock.withLock(key, { wait: 0 })(Effect.void)), "Held")
+        assert.isTrue(yield* isFree(yield* newKey()))
+        yield* one.stop
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("counts without losing one, with many at once", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const value = yield* Ref.make(0)
+        const increment = Effect.gen(function* () {
+          const read = yield* Ref.get(value)
+          yield* Effect.yieldNow
+          yield* Ref.set(value, read + 1)
+        }).pipe(Lock.withLock(key, { wait: "20 seconds" }))
+        yield* Effect.all(
+          Array.from({ length: 20 }, () => increment),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(yield* Ref.get(value), 20)
+      })
+    )
+
+    it.effect("gives tokens that only rise, in the order of holding", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const fences = yield* Ref.make<ReadonlyArray<bigint>>([])
+        const note = Effect.flatMap(CurrentLease, ({ fence }) => Ref.update(fences, (all) => [...all, fence]))
+        yield* Effect.all(
+          Array.from({ length: 10 }, () => Lock.withLock(key, { wait: "20 seconds" })(note)),
+          { concurrency: "unbounded" }
+        )
+        const all = yield* Ref.get(fences)
+        assert.strictEqual(all.length, 10)
+        assert.deepStrictEqual(
+          [...all],
+          all.toSorted((a, b) => (a < b ? -1 : 1))
+        )
+        assert.strictEqual(new Set(all).size, 10)
+      })
+    )
+
+    it.effect("releases when the work fails, dies or is interrupted", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        assert.strictEqual(yield* Effect.flip(Lock.withLock(key)(Effect.fail("mine" as const))), "mine")
+        assert.isTrue(yield* isFree(key))
+        const died = yield* Effect.exit(Lock.withLock(key)(Effect.die("bug")))
+        assert.isTrue(Exit.isFailure(died) && Cause.hasDies(died.cause))
+        assert.isTrue(yield* isFree(key))
+        const one = yield* holder(key)
+        yield* one.lease
+        yield* Fiber.interrupt(one.fiber)
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("releases with the scope that acquired it", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const scope = yield* Scope.make()
+        yield* Effect.provideService(Lock.acquire(key), Scope.Scope, scope)
+        assert.isFalse(yield* isFree(key))
+        yield* Scope.close(scope, Exit.void)
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("gives up after the time to wait, and leaves no place in the queue", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const one = yield* holder(key)
+        yield* one.lease
+        const waiting = yield* Effect.forkChild(Effect.flip(Lock.withLock(key, { wait: "300 millis" })(Effect.void)))
+        yield* settle
+        yield* advance("300 millis")
+        assert.deepInclude((yield* Fiber.join(waiting)).reason, { _tag: "Timeout", millis: 300 })
+        yield* one.stop
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("serves those who wait in the order of asking", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const one = yield* holder(key)
+        yield* one.lease
+        const order = yield* Ref.make<ReadonlyArray<number>>([])
+        const waiting: Array<Fiber.Fiber<void, LockError>> = []
+        for (let i = 0; i < 5; i++) {
+          waiting.push(
+            yield* Ref.update(order, (all) => [...all, i]).pipe(
+              Lock.withLock(key, { wait: Duration.infinity }),
+              Effect.forkChild
+            )
+          )
+          yield* settle
+        }
+        yield* one.stop
+        yield* Effect.forEach(waiting, Fiber.join)
+        assert.deepStrictEqual(yield* Ref.get(order), [0, 1, 2, 3, 4])
+      })
+    )
+
+    it.effect("forgets those who stop waiting", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const one = yield* holder(key)
+        yield* one.lease
+        const gone = yield* holder(key, { wait: Duration.infinity })
+        yield* settle
+        const next = yield* holder(key, { wait: Duration.infinity })
+        yield* settle
+        yield* Fiber.interrupt(gone.fiber)
+        yield* one.stop
+        yield* next.lease
+        yield* next.stop
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("renews the lock for as long as the work takes", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const one = yield* holder(key, { ttl: "300 millis" })
+        yield* one.lease
+        for (let i = 0; i < 4; i++) {
+          yield* advance("250 millis")
+          assert.isFalse(yield* isFree(key))
+        }
+        yield* one.stop
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("is entered again by what runs inside, forked fibers included", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const inner = Lock.withLock(key, { wait: 0 })(CurrentLease)
+        yield* Effect.gen(function* () {
+          const outer = yield* CurrentLease
+          assert.strictEqual((yield* inner).fence, outer.fence)
+          assert.strictEqual((yield* Fiber.join(yield* Effect.forkChild(inner))).fence, outer.fence)
+          // Another key is another lock.
+          assert.notStrictEqual((yield* Lock.withLock(yield* newKey())(CurrentLease)).fence, outer.fence)
+        }).pipe(Lock.withLock(key))
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("stays with a child that outlives the holder, and lets nobody in by lineage afterwards", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const go = yield* Deferred.make<void>()
+        const inside = yield* Deferred.make<void>()
+        const again = yield* Deferred.make<void>()
+        const children = yield* Effect.gen(function* () {
+          const child = Lock.withLock(key)(Effect.andThen(Deferred.succeed(inside, undefined), Deferred.await(go)))
+          const late = Effect.andThen(
+            Deferred.await(again),
+            Effect.result(Lock.withLock(key, { wait: 0 })(Effect.void))
+          )
+          const both = [yield* Effect.forkDetach(child), yield* Effect.forkDetach(late)] as const
+          yield* Deferred.await(inside)
+          return both
+        }).pipe(Lock.withLock(key))
+        assert.isFalse(yield* isFree(key))
+        yield* Deferred.succeed(again, undefined)
+        assert.strictEqual((yield* Fiber.join(children[1]))._tag, "Failure")
+        yield* Deferred.succeed(go, undefined)
+        yield* Fiber.join(children[0])
+        assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect("refuses what it cannot promise", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const beside = Key.beside(key, "xd:other")
+        for (const options of [{ ttl: 99 }, { ttl: "25 hours" }, { ttl: Duration.infinity }] as const) {
+          assert.strictEqual(yield* tagOf(Effect.scoped(Lock.acquire(key, options))), "InvalidInput")
+        }
+        assert.strictEqual(yield* tagOf(Effect.scoped(Lock.acquire(beside))), "InvalidInput")
+      })
+    )
+
+    it.effect("fails when its lease is used after it was released", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey()
+        const lease = yield* Effect.scoped(Lock.acquire(key))
+        const { reason } = yield* Effect.flip(lease.whileHeld(Effect.void))
+        assert.deepInclude(reason, { _tag: "Lost", cause: "released" })
+      })
+    )
+  })
