@@ -49,11 +49,11 @@ const entryOf = (text: string | undefined): Entry | undefined => {
   return { epoch: Number(match[1]), issued: Number(match[2]), expires: Number(match[3]), value: match[4]! }
 }
 
-/** Compares in a time that does not tell how much of it is right. */
+/** Compares in a time that does not tell how much of it is right. No token is nobody's. */
 const isSameToken = (token: Redacted.Redacted, other: Redacted.Redacted): boolean => {
   const one = Buffer.from(Redacted.value(token))
   const two = Buffer.from(Redacted.value(other))
-  return one.length === two.length && timingSafeEqual(one, two)
+  return one.length > 0 && one.length === two.length && timingSafeEqual(one, two)
 }
 
 /** Tells tokens apart without telling the token. */
@@ -132,7 +132,7 @@ export const judge = (
   }
   if (value !== undefined && !isAnchored && (isMain || device === "")) {
     const foreign = sessionOf(playerId, "", 0, value)
-    if (matches(claim, foreign) && Redacted.value(foreign.token) !== "") {
+    if (matches(claim, foreign)) {
       const began = foreign.loginTime === undefined ? 0 : DateTime.toEpochMillis(foreign.loginTime)
       if (voidUntil > 0 && began <= voidUntil) return Result.fail(new Revoked())
       return claim.gateway === undefined || claim.gateway === foreign.gateway
