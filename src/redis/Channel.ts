@@ -1,3 +1,4 @@
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Key from "./Key.ts"
@@ -90,6 +91,12 @@ export const encode = <A>(channel: Any<A>, value: A): Result.Result<string, Redi
     Schema.encodeResult(channel.schema)(value),
     () => new RedisFailure({ reason: new InvalidInput({ problem: "the schema of the channel does not encode it" }) })
   )
+
+/** How many messages subscribers left out because their channel's schema does not decode them. */
+export const undecodable = Metric.counter("redis_messages_undecodable_total", {
+  description: "Messages of a channel that its schema does not decode; they are left out",
+  incremental: true
+})
 
 /** A message from the wire; fails, without details, when it is not one. */
 export const decode = <A>(channel: Any<A>, text: string): Result.Result<A, void> =>

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { Command, Key, Redis } from "xdooria/redis"
+import { Command, Key, Redis, type RedisFailure } from "xdooria/redis"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import { client, freshPrefix, single, suites, withClient } from "./Backends.ts"
@@ -125,7 +125,7 @@ suites("watch", (options, kind) => {
         const key = yield* gold
         const inner = Effect.flip(redis.watch([key], adding(key, 1)))
         const error = yield* Effect.flip(redis.watch([key], () => Effect.flatMap(inner, Effect.fail)))
-        assert.strictEqual(error.reason._tag, "PoolExhausted")
+        assert.strictEqual((error as RedisFailure).reason._tag, "PoolExhausted")
       }).pipe(withClient(options, { poolSize: 1, acquireTimeout: "50 millis" as never }))
     )
   }

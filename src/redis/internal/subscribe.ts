@@ -1,5 +1,4 @@
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
@@ -7,7 +6,6 @@ import * as RcMap from "effect/RcMap"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Channel from "../Channel.ts"
 import type { Redis, RedisOptions } from "../Redis.ts"
@@ -79,34 +77,22 @@ class Topic implements Link.Ear {
   }
 }
 
-const undecodable = Metric.counter("redis_messages_undecodable_total", {
-  description: "Messages of a channel that its schema does not decode; they are left out",
-  incremental: true
-})
-
 const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("400 millis")]).pipe(Schedule.jittered)
-
-/** The least time between two dials. */
-const pace = Duration.millis(100)
 
 /** Where a channel is heard. */
 const placeOf = (nodes: Nodes, { isSharded, text }: Link.Name): string =>
   nodes.isCluster && isSharded ? (nodes.addressOfSlot(slotOf(text)) ?? Link.anywhere) : Link.anywhere
 
 /** Connects until it succeeds, or no longer makes sense: the node is none any more that has slots. */
-const makeLookup = (nodes: Nodes) =>
-  Effect.map(Semaphore.make(1), (semaphore) => {
-    const turn = semaphore.withPermits(1)(Effect.sleep(pace))
-    return (place: string) =>
-      Effect.andThen(turn, Link.open(nodes, place)).pipe(
-        Effect.tapError(() => nodes.lookedUp),
-        Effect.retry({
-          schedule: backoff,
-          while: ({ reason }: RedisFailure) =>
-            (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || nodes.isPrimary(place))
-        })
-      )
-  })
+const dial = (nodes: Nodes, place: string) =>
+  Effect.andThen(nodes.gate, Link.open(nodes, place)).pipe(
+    Effect.tapError(() => nodes.lookedUp),
+    Effect.retry({
+      schedule: backoff,
+      while: ({ reason }: RedisFailure) =>
+        (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || nodes.isPrimary(place))
+    })
+  )
 
 /** Subscriptions of one client. They share a connection, on a cluster one to each node that is needed. */
 export const make = (
@@ -114,10 +100,9 @@ export const make = (
   options: RedisOptions
 ): Effect.Effect<Redis["Service"]["subscribe"], never, Scope.Scope> =>
   Effect.gen(function* () {
-    const dial = yield* makeLookup(nodes)
     const links: RcMap.RcMap<string, Link.Link, RedisFailure> = yield* RcMap.make({
       lookup: (place: string) =>
-        Effect.tap(dial(place), (link) =>
+        Effect.tap(dial(nodes, place), (link) =>
           Effect.forkScoped(
             Effect.andThen(
               link.lost,
@@ -166,7 +151,7 @@ export const make = (
     return <A>(channel: Channel.Any<A>) =>
       Effect.gen(function* () {
         const text = Channel.render(channel, options.keyPrefix)
-        const topic = yield* RcMap.get(topics, `${channel.isSharded ? "s" : "p"}${text}`)
+        const topic = yield* RcMap.get(topics, Link.idOf({ isSharded: channel.isSharded, text }))
         const reader = new Reader(yield* Queue.unbounded<string | undefined, RedisFailure>())
         yield* Effect.acquireRelease(
           Effect.sync(() => topic.join(reader)),
@@ -188,7 +173,7 @@ const events = <A>(channel: Channel.Any<A>, reader: Reader): Stream.Stream<Chann
           Effect.annotateLogs({ channel: channel.key.name })
         )
     isLogged = true
-    return Effect.as(Effect.andThen(Metric.update(undecodable, 1), log), [])
+    return Effect.as(Effect.andThen(Metric.update(Channel.undecodable, 1), log), [])
   })
   return Stream.fromQueue(reader.queue).pipe(
     Stream.mapEffect((text): Effect.Effect<ReadonlyArray<Channel.Event<A>>> => {
