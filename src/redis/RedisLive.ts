@@ -76,7 +76,7 @@ const watch = Effect.fnUntraced(function* (nodes: Nodes, at: string) {
     wasUp = isUp
     const state: Health.HealthState = isUp ? { status: "up" } : { status: "down", detail: problem }
     const line = isUp ? Effect.logInfo(`redis ${at}: up again`) : Effect.logWarning(`redis ${at}: down: ${problem}`)
-    return Effect.andThen(reporter.report("redis", state), hasChanged ? line : Effect.void)
+    return Effect.andThen(hasChanged ? line : Effect.void, reporter.report("redis", state))
   })
   yield* Effect.addFinalizer(() => reporter.forget("redis"))
   yield* tell

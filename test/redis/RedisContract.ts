@@ -18,7 +18,8 @@ const plain = ({ reason }: RedisFailure): object => ({ ...reason })
 export const reasonOf = <A, R>(effect: Effect.Effect<A, RedisFailure, R>): Effect.Effect<object, A, R> =>
   Effect.map(Effect.flip(effect), plain)
 
-const tagOf = <A, R>(effect: Effect.Effect<A, RedisFailure, R>) => Effect.map(reasonOf(effect), ({ _tag }) => _tag)
+const tagOf = <A, R>(effect: Effect.Effect<A, RedisFailure, R>) =>
+  Effect.map(Effect.flip(effect), ({ reason }) => reason._tag)
 
 const outcome = (result: Result.Result<unknown, RedisFailure>): unknown =>
   Result.isSuccess(result) ? result.success : result.failure.reason._tag

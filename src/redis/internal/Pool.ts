@@ -110,7 +110,8 @@ export class Pool {
     return Effect.suspend(() => {
       const { prefix } = this.options
       const place = key === undefined ? undefined : { tag: prefix + key.owner }
-      const address = this.nodes.addressFor(place)
+      // Where the connection that all share is down, another one is not tried.
+      const address = this.nodes.pick(place)?.address
       if (address === undefined) return Effect.fail(this.nodes.problemOf(place))
       const at = this.idle.findIndex((connection) => connection.isOpen && connection.address === address)
       if (at !== -1) {
