@@ -2,6 +2,7 @@
 // knows whenever something may have been missed.
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -45,7 +46,13 @@ export const verify = Effect.fnUntraced(function* (store: Store, members: Readon
   })
 })
 
-const gap: Event<Kick> = { _tag: "Gap" }
+/** When a gateway looks again after it has missed something: what others note of its sessions takes a moment. */
+const secondLook = "400 millis"
+
+type Cue = Event<Kick> | { readonly _tag: "Look" }
+
+const gap: Cue = { _tag: "Gap" }
+const look: Cue = { _tag: "Look" }
 
 /** The gateways that this process serves, by what they know of their sessions. */
 export interface Kicks {
@@ -109,26 +116,32 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
     return [kick]
   }
 
+  /** While the store is away nothing can be said: it will be asked again. */
+  const patiently = (gateway: string, known: Set<string>) =>
+    Effect.catchIf(
+      sweep(gateway, known),
+      (error) => error.isRetryable,
+      () => Effect.succeed([])
+    )
+
   return {
     stream: (gateway) =>
       Stream.unwrap(
-        Effect.map(watch(gateway), (known) =>
-          store.subscribe(gateway).pipe(
-            Stream.merge(Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => gap)),
+        Effect.gen(function* () {
+          const known = yield* watch(gateway)
+          const missed = yield* Queue.sliding<void>(1)
+          return store.subscribe(gateway).pipe(
             Stream.merge(Stream.map(store.floorChanges, () => gap)),
-            Stream.mapEffect((event) =>
-              event._tag === "Message"
-                ? Effect.succeed(hear(gateway, known, event.value))
-                : // While the store is away nothing can be said: it will be asked again.
-                  Effect.catchIf(
-                    sweep(gateway, known),
-                    (error) => error.isRetryable,
-                    () => Effect.succeed([])
-                  )
-            ),
+            Stream.merge(Stream.map(Stream.debounce(Stream.fromQueue(missed), secondLook), () => look)),
+            Stream.merge(Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => look)),
+            Stream.mapEffect((cue: Cue) => {
+              if (cue._tag === "Message") return Effect.succeed(hear(gateway, known, cue.value))
+              if (cue._tag === "Gap") Queue.offerUnsafe(missed, undefined)
+              return patiently(gateway, known)
+            }),
             Stream.flattenIterable
           )
-        )
+        })
       ),
     learn: (session) => watched.get(session.gateway)?.forEach((known) => known.add(memberOf(session))),
     forget: (session) => {
