@@ -1,6 +1,7 @@
 import { describe, expectTypeOf, it } from "@effect/vitest"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import type * as EffectRedis from "effect/persistence/Redis"
 import type * as Result from "effect/Result"
 import type { InvalidConfig } from "xdooria/config"
 import { Command, Key, type Redis, type RedisFailure, Script } from "xdooria/redis"
@@ -65,7 +66,7 @@ describe("an operation over several keys", () => {
 
 describe("the layers", () => {
   it("fail with what they say", () => {
-    expectTypeOf(RedisLive).toEqualTypeOf<Layer.Layer<Redis, RedisFailure | InvalidConfig>>()
-    expectTypeOf(layerLive({})).toEqualTypeOf<Layer.Layer<Redis, RedisFailure | InvalidConfig>>()
+    expectTypeOf(RedisLive).toEqualTypeOf<Layer.Layer<Redis | EffectRedis.Redis, RedisFailure | InvalidConfig>>()
+    expectTypeOf(layerLive({})).toEqualTypeOf<Layer.Layer<Redis | EffectRedis.Redis, RedisFailure | InvalidConfig>>()
   })
 })
