@@ -39,15 +39,19 @@ describe("examples", () => {
     )
   })
 
-  const runs = (file: string) =>
+  const runs = (file: string, variables: Readonly<Record<string, string>> = {}) =>
     it(`${file} runs`, { timeout: 60_000 }, async () => {
       const args = ["--conditions=xdooria-source", file]
-      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, timeout: 50_000 })
+      const options = { cwd: root, timeout: 50_000, env: { ...process.env, ...variables } }
+      const { stdout } = await promisify(execFile)(process.execPath, args, options)
       assert.isAbove(stdout.trim().length, 0, "it prints nothing")
     })
   for (const file of examples) {
-    if (read(file).includes("PgEmbedded")) RealServer.embedded(file, () => runs(file))
-    else runs(file)
+    const text = read(file)
+    if (text.includes("PgEmbedded")) RealServer.embedded(file, () => runs(file))
+    else if (text.includes("xdooria/redis/live")) {
+      RealServer.suite("redis", file, ({ host, port }) => runs(file, { XDOORIA_REDIS_ADDRS: `${host}:${port}` }))
+    } else runs(file)
   }
 })
 

@@ -8,6 +8,11 @@ import { Grpc, type GrpcClient, GrpcServer, type ServeOptions } from "xdooria/gr
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { GameServiceService, type GetPlayerResponse, type Player } from "../../src/gen/game.ts"
 
+const { createPlayer, gainExp, getPlayer, healthCheck } = GameServiceService
+
+/** Some methods of the game: the others are of no interest here. */
+export const PlayerService = { createPlayer, gainExp, getPlayer, healthCheck }
+
 export class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
   "PlayerNotFound",
   { playerId: Schema.String, at: Schema.Date, seen: Schema.BigInt },
@@ -24,7 +29,7 @@ export class Banned extends Grpc.TaggedError<Banned>()(
 export class Undeclared extends Grpc.TaggedError<Undeclared>()("Undeclared", {}, { status: "ABORTED" }) {}
 
 /** `getPlayer` may be repeated, the others may not. */
-export const GameApi = Grpc.api(GameServiceService, {
+export const GameApi = Grpc.api(PlayerService, {
   getPlayer: { errors: [PlayerNotFound, Banned], idempotent: true },
   gainExp: { errors: [PlayerNotFound] }
 })

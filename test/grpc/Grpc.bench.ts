@@ -7,8 +7,8 @@ import * as Layer from "effect/Layer"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { layerServerLive } from "xdooria/grpc/live"
 import { layerLive } from "xdooria/logger/live"
-import { GameServiceService } from "../../src/gen/game.ts"
 import * as Bench from "../bench/Bench.ts"
+import { PlayerService } from "./Game.ts"
 
 const playerId = "p".repeat(90)
 
@@ -33,7 +33,7 @@ const bare = Effect.map(
   ([, address]) => address
 )
 
-const GameApi = Grpc.api(GameServiceService, { getPlayer: { idempotent: true } })
+const GameApi = Grpc.api(PlayerService, { getPlayer: { idempotent: true } })
 
 const GameHandlers = Grpc.handlers(
   GameApi,
@@ -71,7 +71,7 @@ const load = (address: string) =>
       (client) => Effect.sync(() => client.close())
     ),
     (client) => {
-      const { path, requestSerialize, responseDeserialize } = GameServiceService.getPlayer
+      const { path, requestSerialize, responseDeserialize } = PlayerService.getPlayer
       return Bench.promises(
         64,
         () =>

@@ -5,7 +5,8 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { assertType, describe, expectTypeOf, test } from "vitest"
 import { Grpc, type GrpcClient, type GrpcError, GrpcServer } from "xdooria/grpc"
-import { type GetPlayerResponse, GameServiceService } from "../../src/gen/game.ts"
+import type { GetPlayerResponse } from "../../src/gen/game.ts"
+import { PlayerService } from "./Game.ts"
 
 class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
   "PlayerNotFound",
@@ -21,7 +22,7 @@ class Players extends Context.Service<Players, { readonly level: Effect.Effect<n
 class Audit extends Context.Service<Audit, { readonly note: Effect.Effect<void> }>()("Audit") {}
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
-const GameApi = Grpc.api(GameServiceService, {
+const GameApi = Grpc.api(PlayerService, {
   getPlayer: { errors: [PlayerNotFound], idempotent: true },
   healthCheck: {}
 })
@@ -114,13 +115,13 @@ describe("handlers", () => {
 describe("api", () => {
   test("takes rules for its own methods only, with declared error classes only", () => {
     // @ts-expect-error there is no method getPlayers
-    Grpc.api(GameServiceService, { getPlayers: {} })
+    Grpc.api(PlayerService, { getPlayers: {} })
     // @ts-expect-error an error without a gRPC status
-    Grpc.api(GameServiceService, { getPlayer: { errors: [Refused] } })
+    Grpc.api(PlayerService, { getPlayer: { errors: [Refused] } })
   })
 
   test("takes no service with streams", () => {
-    const { getPlayer } = GameServiceService
+    const { getPlayer } = PlayerService
     // @ts-expect-error the response is a stream
     Grpc.api({ getPlayer: { ...getPlayer, responseStream: true as const } }, {})
     // @ts-expect-error the request is a stream
