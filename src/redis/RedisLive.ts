@@ -1,6 +1,8 @@
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as EffectRedis from "effect/persistence/Redis"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -8,10 +10,11 @@ import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Health from "../health/Health.ts"
 import { tlsOf } from "../utils/Tls.ts"
+import { effectRedis } from "./internal/effectRedis.ts"
 import { batch } from "./internal/batch.ts"
 import { Calls } from "./internal/Calls.ts"
 import type { DialOptions } from "./internal/Connection.ts"
-import { Nodes } from "./internal/Nodes.ts"
+import { Nodes, type NodesOptions } from "./internal/Nodes.ts"
 import { Pool } from "./internal/Pool.ts"
 import { scan } from "./internal/scan.ts"
 import { make as makeSubscribe } from "./internal/subscribe.ts"
@@ -22,9 +25,12 @@ import { RedisFailure } from "./RedisError.ts"
 
 const defaults: RedisOptions = Schema.decodeSync(RedisConfig.schema)({})
 
+const kindOf = ({ addrs, sentinelMaster }: RedisOptions): NodesOptions["kind"] =>
+  sentinelMaster !== "" ? "sentinel" : addrs.length > 1 ? "cluster" : "single"
+
 const makeNodes = Effect.fnUntraced(function* (options: RedisOptions) {
   const { service } = yield* Config.Current
-  const kind = options.sentinelMaster !== "" ? "sentinel" : options.addrs.length > 1 ? "cluster" : "single"
+  const kind = kindOf(options)
   const dial: DialOptions = {
     username: options.username,
     password: options.password,
@@ -117,12 +123,23 @@ export const makeLive = (
     })
   })
 
-/** As {@link RedisLive}, with options in place of the configuration. See {@link makeLive}. */
-export const layerLive = (options: Partial<RedisOptions> = {}): Layer.Layer<Redis, RedisFailure | InvalidConfig> =>
-  Layer.effect(Redis, makeLive(options))
+/** Both: the room's, and Effect's on the same connections. */
+const both = (options: Partial<RedisOptions>) =>
+  Effect.map(makeLive(options), (redis) =>
+    Context.make(Redis, redis).pipe(
+      Context.add(EffectRedis.Redis, effectRedis(redis, kindOf({ ...defaults, ...options }) === "cluster"))
+    )
+  )
 
-/** The servers of section `redis`. See {@link makeLive}. */
-export const RedisLive: Layer.Layer<Redis, RedisFailure | InvalidConfig> = Layer.effect(
-  Redis,
-  Effect.flatMap(Config.get(RedisConfig), makeLive)
+/** As {@link RedisLive}, with options in place of the configuration. See {@link makeLive}. */
+export const layerLive = (
+  options: Partial<RedisOptions> = {}
+): Layer.Layer<Redis | EffectRedis.Redis, RedisFailure | InvalidConfig> => Layer.effectContext(both(options))
+
+/**
+ * The servers of section `redis`, see {@link makeLive}; also as Effect's Redis, for its rate limiter, caches, queues and
+ * circuit breakers.
+ */
+export const RedisLive: Layer.Layer<Redis | EffectRedis.Redis, RedisFailure | InvalidConfig> = Layer.effectContext(
+  Effect.flatMap(Config.get(RedisConfig), both)
 )

@@ -19,6 +19,9 @@ const tagOf = (key: string): string => {
   return close > open + 1 ? key.slice(open + 1, close) : key
 }
 
+/** Whether a part of a key in braces decides its slot. */
+export const hasTag = (key: string): boolean => tagOf(key) !== key
+
 /** The slot of a key or a sharded channel in a cluster, 0 to 16383. */
 export const slotOf = (key: string): number => {
   let crc = 0
