@@ -1,8 +1,10 @@
 import * as Schema from "effect/Schema"
 import { GrpcConfig } from "../grpc/Grpc.ts"
+import { LockConfig } from "../lock/Lock.ts"
 import { LogConfig } from "../logger/Logger.ts"
 import { PgConfig } from "../pg/Pg.ts"
 import { RedisConfig } from "../redis/Redis.ts"
+import { SessionConfig } from "../session/Session.ts"
 import * as Config from "./Config.ts"
 
 /** Section `etcd`, until its room takes it. */
@@ -40,6 +42,8 @@ export const sections: ReadonlyArray<Config.ConfigSection<unknown>> = [
   GrpcConfig,
   PgConfig,
   RedisConfig,
+  SessionConfig,
+  LockConfig,
   EtcdConfig,
   KafkaConfig,
   LogConfig
