@@ -75,7 +75,7 @@ const makeRosters = (onlineMillis: number, now: () => number) => {
 
 const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
   const clock = yield* Clock.Clock
-  const now = () => clock.currentTimeMillisUnsafe()
+  const now = () => Math.floor(clock.currentTimeMillisUnsafe())
   const onlineTtl = Duration.toMillis(options.onlineTtl)
   const { subscribe, tell } = makeListeners()
   const memory = new Memory({

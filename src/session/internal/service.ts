@@ -159,7 +159,7 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
     const one = (session: SessionData) => (to === undefined ? ended(session, false) : handOver(session, to))
     const batch = (sessions: ReadonlyArray<SessionData>) =>
       Effect.forEach(sessions, one, { concurrency: size, discard: true }).pipe(
-        Effect.andThen(Effect.sleep(Duration.millis((sessions.length * 1000) / perSecond))),
+        Effect.andThen(Effect.sleep(Duration.millis(Math.ceil((sessions.length * 1000) / perSecond)))),
         Effect.as(sessions.length)
       )
     return Effect.andThen(
