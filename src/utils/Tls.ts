@@ -42,6 +42,8 @@ const readAuthorities = (path: string, key: string): Effect.Effect<Buffer, Inval
   )
 }
 
+const none: Effect.Effect<undefined> = Effect.as(Effect.void, undefined)
+
 /**
  * What a client of Node's tls module is told; undefined without TLS.
  *
@@ -55,7 +57,7 @@ export const tlsOf = (
   { tls, tlsCaFile }: { readonly tls: "disable" | "require" | "verify-full"; readonly tlsCaFile: string },
   key: string
 ): Effect.Effect<ConnectionOptions | undefined, InvalidConfig> => {
-  if (tls === "disable") return Effect.succeed(undefined)
+  if (tls === "disable") return none
   if (tls === "require") return Effect.succeed({ rejectUnauthorized: false })
   return tlsCaFile === "" ? Effect.succeed({}) : Effect.map(readAuthorities(tlsCaFile, key), (ca) => ({ ca }))
 }

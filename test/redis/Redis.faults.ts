@@ -106,7 +106,7 @@ const makeNoise = Effect.gen(function* () {
       )
     )
   )
-  return Ref.get(worst)
+  return { worst: Ref.get(worst) }
 })
 
 /** One operation to its end: what was surely not done is tried again under its id, what is unknown stays so. */
@@ -191,7 +191,7 @@ const lostReplies = Fault.scenario({
       const verdict = yield* history.verdict(yield* appliedOf(direct))
       return {
         ...verdict,
-        extra: { injected: yield* Ref.get(injected), longestMs: yield* stopwatch.longest, noiseMs: yield* noise }
+        extra: { injected: yield* Ref.get(injected), longestMs: yield* stopwatch.longest, noiseMs: yield* noise.worst }
       }
     }).pipe(Random.withSeed(seed), quiet),
   judge: ({ acked, extra, unknown }) => [
@@ -261,7 +261,7 @@ const blackhole = Fault.scenario({
         recoverMs: next._tag === "Some" ? next.value - healed : Infinity,
         extra: {
           longestMs: yield* stopwatch.longest,
-          noiseMs: yield* noise,
+          noiseMs: yield* noise.worst,
           heldMb: Math.round((held / 1024 / 1024) * 10) / 10,
           unsent: tags.get("Unavailable") ?? 0
         }
@@ -316,7 +316,7 @@ const cuts = Fault.scenario({
           throughput: Math.round((faulty / clean) * 100),
           dialsPerSecond: Math.round((dials / millis) * 10_000) / 10,
           longestMs: yield* stopwatch.longest,
-          noiseMs: yield* noise
+          noiseMs: yield* noise.worst
         }
       }
     }).pipe(Random.withSeed(seed), quiet),
@@ -456,7 +456,7 @@ const sentinelFailover = Fault.scenario({
       const options = sentinel(own.name, own.sentinels)
       const client = yield* clientOf(options)
       const publisher = yield* clientOf(options)
-      const channel = yield* Effect.fromResult(Channel.make("faults", Schema.Number)("news"))
+      const channel = yield* Effect.fromResult(Channel.make("faults", Schema.Finite)("news"))
       const heard = yield* Recorder.make<{ readonly at: number; readonly what: string }>()
       yield* Effect.forkScoped(
         Stream.runForEach(client.subscribe(channel), ({ _tag }) =>
@@ -507,7 +507,7 @@ const sentinelFailover = Fault.scenario({
           gapMs: gap.at - killed,
           messageMs: message.at - killed,
           longestMs: yield* stopwatch.longest,
-          noiseMs: yield* noise
+          noiseMs: yield* noise.worst
         }
       }
     }).pipe(Random.withSeed(seed), quiet),

@@ -38,6 +38,8 @@ const answers: ReadonlyArray<Row> = [
   ["WRONGPASS invalid username-password pair", { _tag: "Authentication", code: "WRONGPASS" }, false, true],
   [`NOPERM this user has no permissions to access ${canary}`, { _tag: "PermissionDenied" }, false, true],
   ["EXECABORT Transaction discarded because of previous errors.", { _tag: "Rejected", code: "EXECABORT" }, false, true],
+  ["EXECABORT Transaction discarded because of: READONLY You can't", { _tag: "ReadOnly" }, true, true],
+  [`EXECABORT Transaction discarded because of: NOPERM ${canary}`, { _tag: "PermissionDenied" }, false, true],
   [`ERR unknown command '${canary}'`, { _tag: "Rejected", code: "ERR" }, false, true],
   ["BUSYGROUP Consumer Group name already exists", { _tag: "Rejected", code: "BUSYGROUP" }, false, true],
   [`${canary} of a script of somebody's`, { _tag: "Rejected", code: "ERR" }, false, true],

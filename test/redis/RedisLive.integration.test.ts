@@ -2,12 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Health } from "xdooria/health"
 import * as HealthLive from "xdooria/health/live"
@@ -108,6 +110,25 @@ RealServer.suite("redis", "RedisLive", (address) => {
     )
   })
 
+  it.live("refuses calls when its scope has closed, and ends those that were on their way", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const proxy = yield* FaultProxy.make({ ...address, seed: 1 })
+      const redis = yield* Scope.provide(build(at({ host: "127.0.0.1", port: proxy.port })), scope)
+      yield* redis.run(Command.time)
+      yield* proxy.blackhole
+      const pending = yield* Effect.forkChild(Effect.flip(redis.run(Command.time)))
+      yield* Effect.yieldNow
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(pending)).reason._tag, "Timeout")
+      assert.strictEqual(yield* tagOf(redis.run(Command.time)), "Unavailable")
+      assert.strictEqual(yield* tagOf(redis.transaction([Command.get(key)])), "Unavailable")
+      assert.strictEqual(yield* tagOf(Effect.scoped(redis.reserve())), "Unavailable")
+      const [result] = yield* redis.batch([Command.get(key)])
+      assert.isTrue(Result.isFailure(result))
+    })
+  )
+
   describe("with access control", () => {
     const server = RedisServer.start({ args: ["--requirepass", "canary8f2"] })
 
@@ -144,7 +165,11 @@ RealServer.suite("redis", "RedisLive", (address) => {
           "PermissionDenied"
         )
         assert.strictEqual(yield* redis.run(Command.get(key)), "x")
-        yield* admin.run(raw("ACL", "SETUSER", "game", "+multi", "+exec", "+evalsha"))
+        // Without EXEC the connection would queue what others run.
+        yield* admin.run(raw("ACL", "SETUSER", "game", "+multi"))
+        assert.strictEqual(yield* tagOf(redis.transaction([Command.set(key, "y")])), "PermissionDenied")
+        assert.strictEqual(yield* redis.run(Command.get(key)), "x")
+        yield* admin.run(raw("ACL", "SETUSER", "game", "+exec"))
         assert.deepStrictEqual(yield* redis.transaction([Command.set(key, "y"), Command.get(key)]), [undefined, "y"])
       })
     )
@@ -156,9 +181,11 @@ RealServer.suite("redis", "RedisLive", (address) => {
         RedisServer.start({
           tls: true,
           args: [
-            ...["--tls-cert-file", pathOf(certificate), "--tls-key-file", pathOf("localhost.key")],
-            ...["--tls-ca-cert-file", pathOf("ca.pem"), "--tls-auth-clients", "no"]
-          ]
+            ["--tls-cert-file", pathOf(certificate)],
+            ["--tls-key-file", pathOf("localhost.key")],
+            ["--tls-ca-cert-file", pathOf("ca.pem")],
+            ["--tls-auth-clients", "no"]
+          ].flat()
         }),
         ({ port }): Partial<RedisOptions> => ({ addrs: [`localhost:${port}`], tls: "verify-full" })
       )

@@ -42,6 +42,7 @@ export class Calls {
   private readonly random: Random.Random
   private first: Call | undefined
   private last: Call | undefined
+  private isClosed = false
   /** Those of them that wait for another try. */
   private readonly waiting = new Set<Call>()
   private readonly some = Latch.makeUnsafe(false)
@@ -58,7 +59,7 @@ export class Calls {
   /** Makes it; the fibers that end and repeat calls end with the scope. */
   static readonly make = Effect.fnUntraced(function* (nodes: Nodes, prefix: string, timeout: Duration.Duration) {
     const calls = new Calls(nodes, prefix, Duration.toMillis(timeout), yield* Random.Random)
-    yield* Effect.addFinalizer(() => Effect.sync(() => calls.expire(Infinity)))
+    yield* Effect.addFinalizer(() => Effect.sync(() => calls.close()))
     yield* Effect.forkScoped(calls.expiring)
     yield* Effect.forkScoped(calls.retrying)
     return calls
@@ -83,6 +84,10 @@ export class Calls {
 
   /** Begins a call; it will be told its end. */
   begin(call: Call): void {
+    if (this.isClosed) {
+      call.isDone = true
+      return call.fail(new Unavailable({ detail: "the client is closed" }))
+    }
     call.previous = this.last
     if (this.last === undefined) {
       this.first = call
@@ -119,11 +124,13 @@ export class Calls {
   }
 
   private retryAll(isDue: (call: Call) => boolean): void {
-    for (const call of [...this.waiting]) {
-      if (!isDue(call)) continue
-      this.waiting.delete(call)
-      call.attempt()
-    }
+    // Those that fail at once wait again already, and an answer to one may end another.
+    for (const call of Array.from(this.waiting).filter(isDue)) if (this.waiting.delete(call)) call.attempt()
+  }
+
+  private close(): void {
+    this.isClosed = true
+    this.expire(Infinity)
   }
 
   private expire(now: number): void {

@@ -5,13 +5,11 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import type * as Command from "../Command.ts"
 import { ClusterDown, type RedisFailureReason, Unavailable } from "../RedisError.ts"
-import { addressOf, hostAndPort } from "./address.ts"
 import type { Redirection } from "./classify.ts"
 import { type Connection, dial, type DialOptions } from "./Connection.ts"
+import { lookupTimeout, primaryOf, slotsOf } from "./lookup.ts"
 import { type Place, slotCount, slotOf } from "./slot.ts"
-import * as Wire from "./wire.ts"
 
 /** Where the servers are, and how they are found. */
 export interface NodesOptions {
@@ -36,13 +34,8 @@ const longestBackoff = 1_000
 /** The least time between two connections that are given up because their server is a replica, in milliseconds. */
 const suspectGap = 500
 
-/** How long a question about the servers may take. */
-const lookupTimeout = "1 second"
-
 /** Until when the servers are asked again where nothing is wrong, in milliseconds. */
 const lookupPeriod = { cluster: 30_000, sentinel: 2_000 }
-
-const clusterSlots = Wire.words("CLUSTER", "SLOTS")
 
 /** A server that is to be connected to, until it is no longer wanted. */
 class Node {
@@ -348,8 +341,7 @@ export class Nodes {
       if (next !== undefined) this.want(next)
       return Effect.void
     }
-    return Effect.map(answered(source, clusterSlots), (reply) => {
-      const ranges = rangesOf(reply, hostAndPort(source.address).host)
+    return Effect.map(slotsOf(source), (ranges) => {
       if (ranges.length === 0) return
       this.slots.fill(undefined)
       for (const { address, first, last } of ranges) this.slots.fill(address, first, last + 1)
@@ -360,15 +352,8 @@ export class Nodes {
   private readonly lookUpPrimary: Effect.Effect<void, RedisFailureReason> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       this.sentinel = this.sentinel?.isOpen === true ? this.sentinel : yield* this.dialSentinel
-      const reply = yield* answered(
-        this.sentinel,
-        Wire.words("SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.options.primaryName)
-      )
-      const [host, port] = Array.isArray(reply) ? reply : []
-      if (typeof host !== "string" || typeof port !== "string") {
-        return yield* Effect.fail(new Unavailable({ detail: "the sentinel knows no such primary" }))
-      }
-      this.wantOnly(new Set([addressOf(host, Number(port))]))
+      const address = yield* primaryOf(this.sentinel, this.options.primaryName)
+      this.wantOnly(new Set([address]))
     }).pipe(
       // The next one may know more.
       Effect.onError(() =>
@@ -385,27 +370,3 @@ export class Nodes {
     return Effect.andThen(this.gate, this.dialled(addresses[this.nextSentinel % addresses.length]!, sentinel))
   })
 }
-
-const answered = (connection: Connection, wire: Wire.Wire): Effect.Effect<Command.Reply, RedisFailureReason> =>
-  connection.ask(wire).pipe(
-    Effect.timeoutOrElse({
-      duration: lookupTimeout,
-      orElse: () => Effect.fail(new Unavailable({ detail: "no answer about the servers" }))
-    })
-  )
-
-interface Range {
-  readonly first: number
-  readonly last: number
-  readonly address: string
-}
-
-/** Reads the answer of CLUSTER SLOTS: of each range its slots and its primary. `host`: of the one that was asked. */
-const rangesOf = (reply: Command.Reply, host: string): ReadonlyArray<Range> =>
-  (Array.isArray(reply) ? reply : []).flatMap((range: Command.Reply) => {
-    const [first, last, primary] = Array.isArray(range) ? range : []
-    const [name, port] = Array.isArray(primary) ? primary : []
-    return typeof first === "number" && typeof last === "number" && typeof port === "number"
-      ? [{ first, last, address: addressOf(typeof name === "string" && name !== "" ? name : host, port) }]
-      : []
-  })

@@ -62,6 +62,8 @@ class Transaction extends Call {
         if (!this.isDone) this.attempt()
       },
       onError: (error) => {
+        // It would queue whatever comes next.
+        if (problem === undefined) connection.close()
         this.connection = connection
         if (!this.isDone) this.failed(classify(problem ?? error, { wasSent: true, isIdempotent: true }))
       }

@@ -57,7 +57,8 @@ const isReply = (error: unknown): error is { readonly message: string } =>
 
 /** Classifies what a server answered. Only its first word is read: the rest can hold arguments. */
 const byReply = (message: string): RedisFailureReason => {
-  const word = message.split(" ", 1)[0]!
+  // An EXEC that is refused itself has the reason behind that.
+  const word = message.replace(/^EXECABORT Transaction discarded because of: -?/, "").split(" ", 1)[0]!
   return byCode.get(word)?.() ?? new Rejected({ code: /^[A-Z]+$/.test(word) ? word : "ERR" })
 }
 
