@@ -1,0 +1,175 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Input from "./internal/input.ts"
+import * as Memory from "./internal/memory.ts"
+import { byScore } from "./internal/order.ts"
+import * as Service from "./internal/service.ts"
+import { operationMillis, type Placed, type Row, type Store, type Target, type Write } from "./internal/store.ts"
+import * as Tree from "./internal/tree.ts"
+import { Leaderboard, type Score } from "./Leaderboard.ts"
+import {
+  InvalidOperation,
+  LeaderboardError,
+  type LeaderboardErrorReason,
+  ScoreOutOfRange,
+  SeasonClosed,
+  SeasonNotFound,
+  SeasonOpen
+} from "./LeaderboardError.ts"
+
+const refused = (reason: LeaderboardErrorReason) => new LeaderboardError({ reason })
+
+/** A time later than the one before, in microseconds, so that no two rows have the same. */
+const tickOf = (board: Memory.Memory, now: number): number => (board.tick = Math.max(now * 1000, board.tick + 1))
+
+/** The row that a write asks for; the old one when it changes nothing. */
+const rowOf = (target: Target, board: Memory.Memory, old: Row | undefined, write: Write, now: number): Row => {
+  const { view } = target
+  const { mode, value } = write
+  // Both are of the board's type.
+  const score =
+    mode === "increment" && old !== undefined ? (((old.score as number) + (value as number)) as Score) : value
+  if (old !== undefined && (old.score === score || mode === "add")) return old
+  if (old !== undefined && mode === "best" && byScore(view)(score, old.score) > 0) return old
+  return { member: write.member, score, tick: view.ties === "first" ? tickOf(board, now) : 0 }
+}
+
+const makeStore = (): Store => {
+  const boards = new Map<string, Memory.Memory>()
+
+  /** Ends what has expired: seasons that were kept, and what was replied to operations. */
+  const open = ({ key }: Target, now: number): Memory.Memory => {
+    const board = boards.get(key.name) ?? Memory.empty()
+    boards.set(key.name, board)
+    for (const { id, until } of board.seasons.values()) {
+      if (until === undefined || until > now) continue
+      board.seasons.delete(id)
+      board.frozen.delete(id)
+    }
+    for (const [id, { until }] of board.operations) {
+      // They were put in by time.
+      if (until > now) break
+      board.operations.delete(id)
+    }
+    return board
+  }
+
+  /** One step on a board, with nothing in between: it is synchronous. */
+  const step = <A>(target: Target, body: (board: Memory.Memory, now: number) => A | LeaderboardError) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const result = body(open(target, now), now)
+      return result instanceof LeaderboardError ? Effect.fail(result) : Effect.succeed(result)
+    })
+
+  /** Why a write is refused, or undefined. */
+  const shut = ({ view }: Target, board: Memory.Memory, season: string | undefined) =>
+    (view.keepMillis === undefined && season === undefined) ||
+    (board.open !== undefined && (season ?? board.open) === board.open)
+      ? undefined
+      : refused(new SeasonClosed({ open: board.open ?? "" }))
+
+  const read = <A>(target: Target, body: (frozen: Memory.Frozen) => A) =>
+    step(target, (board) => {
+      const { season } = target.view
+      const frozen = season === undefined ? board : board.frozen.get(season)
+      return frozen === undefined ? refused(new SeasonNotFound()) : body(frozen)
+    })
+
+  const placed = ({ view }: Target, board: Memory.Memory, row: Row): Placed => ({
+    score: row.score,
+    rank: Memory.locate(view, board.ranking, row).rank
+  })
+
+  return {
+    update: (target, write) =>
+      step(target, (board, now) => {
+        const print = `${write.mode}|${write.value}|${write.member}`
+        const known = write.operation === undefined ? undefined : board.operations.get(write.operation)
+        if (known !== undefined) {
+          return known.print === print
+            ? known.reply
+            : refused(new InvalidOperation({ problem: "it was used for another operation" }))
+        }
+        const shutBy = shut(target, board, write.season)
+        if (shutBy !== undefined) return shutBy
+        const old = board.byMember.get(write.member)
+        const before = old === undefined ? undefined : placed(target, board, old)
+        const row = rowOf(target, board, old, write, now)
+        const problem = Input.scoreProblem(target.view.score, row.score)
+        if (problem !== undefined) return refused(new ScoreOutOfRange({ problem }))
+        if (row !== old) Memory.move(target.view, board, old, row)
+        const reply = { before, after: placed(target, board, row) }
+        if (write.operation !== undefined) {
+          board.operations.set(write.operation, { print, until: now + operationMillis, reply })
+        }
+        return reply
+      }),
+    remove: (target, member, season) =>
+      step(target, (board) => {
+        const shutBy = shut(target, board, season)
+        if (shutBy !== undefined) return shutBy
+        const old = board.byMember.get(member)
+        if (old === undefined) return undefined
+        const before = placed(target, board, old)
+        Memory.move(target.view, board, old, undefined)
+        return before
+      }),
+    slice: (target, from) => read(target, (frozen) => Memory.sliceOf(target.view, from, frozen)),
+    many: (target, members) =>
+      read(target, ({ byMember, ranking }) => ({
+        total: Tree.size(ranking.rows),
+        found: members.map((member) => {
+          const row = byMember.get(member)
+          return row === undefined ? undefined : Memory.locate(target.view, ranking, row)
+        })
+      })),
+    count: (target, range) =>
+      read(target, ({ ranking }) => {
+        const { end, start } = Memory.span(target.view, ranking, range)
+        return end - start
+      }),
+    turn: (target, closing, opening) =>
+      step(target, (board, now) => {
+        const isOpen = closing !== undefined && board.open === closing
+        if (closing !== undefined && !isOpen && !board.seasons.has(closing)) return refused(new SeasonNotFound())
+        const stays = isOpen ? undefined : board.open
+        if (opening !== undefined && stays !== opening) {
+          if (stays !== undefined) return refused(new SeasonOpen({ open: stays }))
+          if (board.seasons.has(opening)) return refused(new SeasonClosed({ open: board.open ?? "" }))
+        }
+        if (isOpen) {
+          const frozen = Memory.freeze(board)
+          board.frozen.set(closing, frozen)
+          const season = board.seasons.get(closing)!
+          board.seasons.set(closing, { ...season, state: "closed", closed: now, members: frozen.byMember.size })
+          board.open = undefined
+        }
+        if (opening !== undefined && board.open === undefined) {
+          board.open = opening
+          const times = { opened: now, closed: undefined, until: undefined }
+          board.seasons.set(opening, { id: opening, state: "open", members: 0, rewarded: 0, ...times })
+        }
+        return undefined
+      }),
+    advance: (target, season, rewarded, isSettled) =>
+      step(target, (board, now) => {
+        const known = board.seasons.get(season)
+        if (known === undefined) return refused(new SeasonNotFound())
+        const until = isSettled ? now + target.view.keepMillis! : known.until
+        board.seasons.set(season, {
+          ...known,
+          rewarded: Math.max(rewarded, known.rewarded),
+          ...(isSettled && known.state === "closed" ? { state: "settled", until } : {})
+        })
+        return undefined
+      }),
+    seasons: (target) => step(target, (board) => [...board.seasons.values()])
+  }
+}
+
+/** Boards in memory, empty: each call has its own. A rank is found in O(log n), in time of the Clock. */
+export const makeEmbedded: Effect.Effect<Leaderboard["Service"]> = Effect.sync(() => Service.make(makeStore()))
+
+/** See {@link makeEmbedded}; the boards end with the layer. */
+export const LeaderboardEmbedded: Layer.Layer<Leaderboard> = Layer.effect(Leaderboard, makeEmbedded)

@@ -1,0 +1,3 @@
+export * from "./Leaderboard.ts"
+export * from "./LeaderboardEmbedded.ts"
+export * from "./LeaderboardError.ts"

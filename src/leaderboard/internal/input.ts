@@ -1,0 +1,133 @@
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Key from "../../redis/Key.ts"
+import { limits, type Score, type ScoreRange, type View } from "../Leaderboard.ts"
+import {
+  InvalidBoard,
+  InvalidMember,
+  InvalidOperation,
+  InvalidPage,
+  InvalidSeason,
+  LeaderboardError,
+  type LeaderboardErrorReason,
+  ScoreOutOfRange
+} from "../LeaderboardError.ts"
+import type { Row, Target } from "./store.ts"
+
+/** Fails for a reason. */
+export const fail = (reason: LeaderboardErrorReason): Effect.Effect<never, LeaderboardError> =>
+  Effect.fail(new LeaderboardError({ reason }))
+
+// A board is a constant of the program: its key is built once. A failure is not kept.
+const targets = new WeakMap<View<Score>, Target>()
+
+/** The view with its key. */
+export const targetOf = (view: View<Score>): Effect.Effect<Target, LeaderboardError> => {
+  const known = targets.get(view)
+  if (known !== undefined) return Effect.succeed(known)
+  // The words come from the program, as a literal that is not in the board's type.
+  const key = Key.make(view.key as "board", ...view.parts)
+  if (Result.isFailure(key)) return fail(new InvalidBoard({ problem: key.failure.reason.message }))
+  if (view.season !== undefined && !isId(view.season)) return fail(new InvalidSeason({ problem: idProblem }))
+  const target = { view, key: key.success }
+  targets.set(view, target)
+  return Effect.succeed(target)
+}
+
+const idProblem = "it is not 1 to 64 letters, digits, _ and -"
+const isId = (text: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(text)
+
+/** A season id, where there is one. */
+export const seasonOf = (season: string | undefined): Effect.Effect<void, LeaderboardError> =>
+  season === undefined || isId(season) ? Effect.void : fail(new InvalidSeason({ problem: idProblem }))
+
+/** An operation id, where there is one. */
+export const operationOf = (operation: string | undefined): Effect.Effect<void, LeaderboardError> =>
+  operation === undefined || isId(operation) ? Effect.void : fail(new InvalidOperation({ problem: idProblem }))
+
+const longestMember = 256
+const control = /\p{Cc}/u
+
+const memberProblem = (member: string): string | undefined => {
+  if (member === "") return "it is empty"
+  // A code unit is a byte at least: a text of megabytes is not looked at.
+  if (member.length > longestMember || Buffer.byteLength(member) > longestMember) {
+    return `it has more than ${longestMember} bytes`
+  }
+  if (!member.isWellFormed()) return "it is not well-formed text"
+  if (control.test(member)) return "it holds a control character"
+  return undefined
+}
+
+/** A member. */
+export const memberOf = (member: string): Effect.Effect<void, LeaderboardError> => {
+  const problem = memberProblem(member)
+  return problem === undefined ? Effect.void : fail(new InvalidMember({ problem }))
+}
+
+/** The problem of a score, or undefined. */
+export const scoreProblem = (kind: View<Score>["score"], score: Score): string | undefined => {
+  if (kind === "int64") {
+    if (typeof score !== "bigint") return "it is not a bigint"
+    return BigInt.asIntN(64, score) === score ? undefined : "it does not fit 64 bits"
+  }
+  if (typeof score !== "number") return "it is not a number"
+  if (!Number.isFinite(score)) return "it is not finite"
+  return Math.abs(score) <= Number.MAX_SAFE_INTEGER ? undefined : "it is beyond plus or minus 2^53-1"
+}
+
+/** A score; -0 is 0. */
+export const scoreOf = <A extends Score>(kind: View<Score>["score"], score: A): Effect.Effect<A, LeaderboardError> => {
+  const problem = scoreProblem(kind, score)
+  if (problem !== undefined) return fail(new ScoreOutOfRange({ problem }))
+  return Effect.succeed(score === 0 ? (0 as A) : score)
+}
+
+/** A range of scores; one whose ends are infinite says what one without them does. */
+export const rangeOf = (
+  { score }: View<Score>,
+  { max, min }: ScoreRange<Score>
+): Effect.Effect<ScoreRange<Score>, LeaderboardError> =>
+  Effect.gen(function* () {
+    return {
+      ...(min === undefined ? {} : { min: yield* scoreOf(score, min) }),
+      ...(max === undefined ? {} : { max: yield* scoreOf(score, max) })
+    }
+  })
+
+/** A whole number within bounds. */
+export const within = (
+  name: string,
+  value: number,
+  min: number,
+  max: number
+): Effect.Effect<number, LeaderboardError> =>
+  Number.isInteger(value) && value >= min && value <= max
+    ? Effect.succeed(value)
+    : fail(new InvalidPage({ problem: `${name} is not a whole number from ${min} to ${max}` }))
+
+/** Members, no more than are allowed at once. */
+export const membersOf = (members: ReadonlyArray<string>): Effect.Effect<void, LeaderboardError> =>
+  members.length > limits.members
+    ? fail(new InvalidPage({ problem: `more than ${limits.members} members at once` }))
+    : Effect.forEach(members, memberOf, { discard: true })
+
+/** The cursor that continues after a row. */
+export const cursorOf = ({ member, score, tick }: Row): string =>
+  Buffer.from(`${score},${tick},${member}`).toString("base64url")
+
+const rowOf = (kind: View<Score>["score"], cursor: string): Row | undefined => {
+  const text = /^[A-Za-z0-9_-]{1,4096}$/.test(cursor) ? Buffer.from(cursor, "base64url").toString() : ""
+  const [, score = "", tick, member] = /^([^,]{1,30}),(\d{1,16}),([^]+)$/.exec(text) ?? []
+  if (member === undefined) return undefined
+  if (kind === "int64") {
+    return /^-?\d{1,19}$/.test(score) ? { member, score: BigInt(score), tick: Number(tick) } : undefined
+  }
+  return Number.isNaN(Number(score)) ? undefined : { member, score: Number(score), tick: Number(tick) }
+}
+
+/** The row that a cursor continues after. */
+export const afterOf = (kind: View<Score>["score"], cursor: string): Effect.Effect<Row, LeaderboardError> => {
+  const row = rowOf(kind, cursor)
+  return row === undefined ? fail(new InvalidPage({ problem: "it is no cursor of such a board" })) : Effect.succeed(row)
+}

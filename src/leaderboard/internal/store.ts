@@ -1,0 +1,102 @@
+import type * as Effect from "effect/Effect"
+import type * as Key from "../../redis/Key.ts"
+import type { Score, ScoreRange, View } from "../Leaderboard.ts"
+import type { LeaderboardError } from "../LeaderboardError.ts"
+
+/** A view, and the key of its board. */
+export interface Target {
+  readonly view: View<Score>
+  readonly key: Key.Key<"board">
+}
+
+/** A line as it is stored. `tick`: when the score was reached, on boards of policy `first`; else 0. */
+export interface Row {
+  readonly member: string
+  readonly score: Score
+  readonly tick: number
+}
+
+/** A score with its rank, from 1. */
+export interface Placed {
+  readonly score: Score
+  readonly rank: number
+}
+
+/** Rows one after another. `first`: the index of the first, from 0; `rank`: its rank. */
+export interface Slice {
+  readonly total: number
+  readonly first: number
+  readonly rank: number
+  readonly rows: ReadonlyArray<Row>
+}
+
+/** A row with its index; `better`: how many come before it and do not share its rank. */
+export interface Found {
+  readonly row: Row
+  readonly index: number
+  readonly rank: number
+  readonly better: number
+}
+
+/** Which rows: so many from an index, after a row that may be gone, around a member, or in a range of scores. */
+export type From =
+  | { readonly _tag: "Offset"; readonly offset: number; readonly limit: number }
+  | { readonly _tag: "After"; readonly row: Row; readonly limit: number }
+  | { readonly _tag: "Around"; readonly member: string; readonly radius: number }
+  | { readonly _tag: "Scores"; readonly range: ScoreRange<Score>; readonly offset: number; readonly limit: number }
+
+/** A write. `season`: the one that must be open; undefined for any. */
+export interface Write {
+  readonly mode: "add" | "set" | "best" | "increment"
+  readonly member: string
+  readonly value: Score
+  readonly season: string | undefined
+  readonly operation: string | undefined
+}
+
+/** A season as it is stored; instants in milliseconds. */
+export interface SeasonRow {
+  readonly id: string
+  readonly state: "open" | "closed" | "settled"
+  readonly opened: number
+  readonly closed: number | undefined
+  readonly members: number
+  readonly rewarded: number
+}
+
+/** How long an operation id is remembered, in milliseconds. */
+export const operationMillis = 600_000
+
+/** What a backend does; all input was checked before. Each of these is one atomic step. */
+export interface Store {
+  readonly update: (
+    target: Target,
+    write: Write
+  ) => Effect.Effect<{ readonly before: Placed | undefined; readonly after: Placed }, LeaderboardError>
+  readonly remove: (
+    target: Target,
+    member: string,
+    season: string | undefined
+  ) => Effect.Effect<Placed | undefined, LeaderboardError>
+  readonly slice: (target: Target, from: From) => Effect.Effect<Slice, LeaderboardError>
+  readonly many: (
+    target: Target,
+    members: ReadonlyArray<string>
+  ) => Effect.Effect<{ readonly total: number; readonly found: ReadonlyArray<Found | undefined> }, LeaderboardError>
+  readonly count: (target: Target, range: ScoreRange<Score>) => Effect.Effect<number, LeaderboardError>
+  /** Closes one season and opens another; either may be none. What was done before is left as it is. */
+  readonly turn: (
+    target: Target,
+    closing: string | undefined,
+    opening: string | undefined
+  ) => Effect.Effect<void, LeaderboardError>
+  /** Notes how many entries were handed over, and whether these are all. */
+  readonly advance: (
+    target: Target,
+    season: string,
+    rewarded: number,
+    isSettled: boolean
+  ) => Effect.Effect<void, LeaderboardError>
+  /** The seasons in the order in which they were opened. */
+  readonly seasons: (target: Target) => Effect.Effect<ReadonlyArray<SeasonRow>, LeaderboardError>
+}
