@@ -20,14 +20,14 @@ export class Timeout extends Reason.transient<Timeout>("xdooria/lock/Timeout")("
 /**
  * The lease ended before what it protects did, which was interrupted, wherever it was.
  *
- * - `cause`: `expired`, it could not be renewed in time; `taken`, its key is gone or another's; `released`, its scope
+ * - `how`: `expired`, it could not be renewed in time; `taken`, its key is gone or another's; `released`, its scope
  *   has ended
  */
 export class Lost extends Reason.ambiguous<Lost>("xdooria/lock/Lost")("Lost", {
-  cause: Schema.Literals(["expired", "taken", "released"])
+  how: Schema.Literals(["expired", "taken", "released"])
 }) {
   override get message(): string {
-    return `the lease was lost (${this.cause}) before its work was done`
+    return `the lease was lost (${this.how}) before its work was done`
   }
 }
 

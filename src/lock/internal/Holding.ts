@@ -20,7 +20,7 @@ export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.mono
  */
 const usable = 0.9
 
-const lostBy = (cause: Lost["cause"]): LockError => new LockError({ reason: new Lost({ cause }) })
+const lostBy = (how: Lost["how"]): LockError => new LockError({ reason: new Lost({ how }) })
 
 /** What runs under a lock, and so gets it again: the holdings around it, outermost first. Forked fibers inherit it. */
 export const Lineage = Context.Reference<ReadonlyArray<Holding>>("xdooria/lock/Lineage", { defaultValue: () => [] })
@@ -99,10 +99,10 @@ export class Holding {
     return Deferred.isDoneUnsafe(this.lost)
   }
 
-  private lose(cause: Lost["cause"]): Effect.Effect<void> {
+  private lose(how: Lost["how"]): Effect.Effect<void> {
     return Effect.andThen(
-      Deferred.fail(this.lost, lostBy(cause)),
-      Effect.logWarning(`lock: a lease was lost (${cause}), its work is interrupted`)
+      Deferred.fail(this.lost, lostBy(how)),
+      Effect.logWarning(`lock: a lease was lost (${how}), its work is interrupted`)
     )
   }
 
