@@ -48,6 +48,15 @@ const swap = Script.make({
   reply: () => Result.succeed(undefined)
 })
 
+/** Refuses the first call as a server does that still loads, and counts. */
+const flaky = Script.make({
+  name: "contract.flaky",
+  lua: "local n = redis.call('INCR', KEYS[1]) if n == 1 then return redis.error_reply('LOADING') end return n",
+  keys: ["calls"],
+  args: () => [],
+  reply: Command.integer
+})
+
 /** The promises of room redis that hold on a single server, a cluster and with sentinels, for a layer with a prefix. */
 export const suite = <E>(name: string, layer: Layer.Layer<Redis, E>): void =>
   layerTest(layer, { excludeTestServices: true, timeout: "30 seconds" })(name, (it) => {
@@ -275,6 +284,21 @@ export const suite = <E>(name: string, layer: Layer.Layer<Redis, E>): void =>
           ])
           const expected = [undefined, "Rejected", "CrossSlot", "InvalidInput", "InvalidInput", "x"]
           assert.deepStrictEqual(results.map(outcome), expected)
+        })
+      )
+
+      it.effect("tries again what was not done, but for what a later one on its slot has overtaken", () =>
+        Effect.gen(function* () {
+          const redis = yield* Redis
+          const [one, other] = [yield* freshKey, yield* freshKey]
+          const results = yield* redis.batch([
+            flaky([one]),
+            Command.get(one),
+            Command.get(other),
+            flaky([other]),
+            Command.time
+          ])
+          assert.deepStrictEqual(results.slice(0, 4).map(outcome), ["Loading", "1", undefined, 2])
         })
       )
 
