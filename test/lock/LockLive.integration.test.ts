@@ -424,7 +424,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
     return Context.merge(both, lock)
   })
   const test = <A, E>(body: Effect.Effect<A, E, Redis | Lock | SqlClient.SqlClient | Scope.Scope>) =>
-    Effect.scoped(Effect.flatMap(setup, (services) => Effect.provide(body, services)))
+    quiet(Effect.scoped(Effect.flatMap(setup, (services) => Effect.provide(body, services))))
   const accounts = Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* Pg.migrate([
