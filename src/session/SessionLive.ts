@@ -16,7 +16,8 @@ import type * as Key from "../redis/Key.ts"
 import { Redis } from "../redis/Redis.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
 import * as Floor from "./internal/floor.ts"
-import type { Player } from "./internal/input.ts"
+import { onlineKey, type Player } from "./internal/input.ts"
+import { isTimeless, recordOf } from "./internal/judge.ts"
 import * as Roster from "./internal/roster.ts"
 import * as Scripts from "./internal/scripts.ts"
 import * as Service from "./internal/service.ts"
@@ -69,6 +70,8 @@ const heldOf = ({ device, epoch, gateway, token }: SessionData): Scripts.Held =>
   token: Redacted.value(token)
 })
 
+const keysOf = (player: Player) => [player.value, player.record] as const
+
 const lastOf = (...instants: ReadonlyArray<number | undefined>): DateTime.Utc | undefined => {
   const known = instants.filter((instant) => instant !== undefined)
   return known.length === 0 ? undefined : DateTime.makeUnsafe(Math.max(...known))
@@ -84,7 +87,6 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
   const onlineMillis = Duration.toMillis(options.onlineTtl)
 
   const common = (player: Player): Scripts.Common => ({ playerId: player.id, channel: everyChannel, retention })
-  const keysOf = (player: Player) => [player.value, player.record] as const
   const run = <A>(command: Command.Any<A>) => Effect.mapError(redis.run(command), fromRedis)
 
   /** Runs what ends a session: known to the replicas that are asked for, when it succeeds. */
@@ -122,7 +124,10 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
           value
         )
       ),
-    read: (player, device) => run(Scripts.Read(keysOf(player), device)),
+    read: (player, device) =>
+      Effect.flatMap(run(Scripts.Peek(keysOf(player), device)), (reading) =>
+        isTimeless(reading) ? Effect.succeed(reading) : run(Scripts.Read(keysOf(player), device))
+      ),
     readAll: (of) =>
       Effect.map(redis.batch(of.map(({ device, player }) => Scripts.Read(keysOf(player), device))), (readings) =>
         readings.map((reading) => Result.mapError(reading, fromRedis))
@@ -132,20 +137,20 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
     setOnline: (player, isOnline) =>
       isOnline
         ? Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            const args = [player.online, String(Math.floor(now / 1000)), ...expiryOf(onlineMillis)]
+            const args = [onlineKey(player), String(Math.floor(now / 1000)), ...expiryOf(onlineMillis)]
             // A later one says the same, a little later.
             return run(Command.make("SET", args, Command.ok, { idempotent: true }))
           })
-        : Effect.asVoid(run(Command.idempotent(Command.del(player.online)))),
+        : Effect.asVoid(run(Command.idempotent(Command.del(onlineKey(player))))),
     presence: (player) =>
       Effect.gen(function* () {
-        const [value, seen] = yield* redis.batch([Command.get(player.online), Command.hget(player.record, "s")])
-        const last = yield* Effect.fromResult(seen)
+        const [value, seen] = yield* redis.batch([Command.get(onlineKey(player)), Command.get(player.record)])
+        const { s: last } = recordOf(yield* Effect.fromResult(seen))
         const online = Result.isFailure(value) && value.failure.reason._tag === "WrongType"
         const text = online ? undefined : yield* Effect.fromResult(value)
         return {
           online: online || text !== undefined,
-          lastSeen: lastOf(secondsOf(text), last === undefined ? undefined : Number(last))
+          lastSeen: lastOf(secondsOf(text), last)
         }
       }).pipe(Effect.mapError(fromRedis)),
     logout: (player, session, isQuiet) =>

@@ -8,13 +8,15 @@ import type { RedisFailure } from "../../redis/RedisError.ts"
 import type { Drain, Login, SessionOptions } from "../Session.ts"
 import { InvalidInput, InvalidPlayerId, SessionError } from "../SessionError.ts"
 
-/** A player whose id can be stored, with its keys: the plan's two, and ours in the slot of the first. */
+/** A player whose id can be stored, with the plan's key of the session, and ours in its slot. */
 export interface Player {
   readonly id: string
   readonly value: Key.Key<"session">
   readonly record: Key.Key<"session">
-  readonly online: Key.Key<"online">
 }
+
+/** The plan's key of who is online, which is in another slot. */
+export const onlineKey = ({ id }: Player): Key.Key<"online"> => Result.getOrThrow(Key.make("online", id))
 
 const problemOf = ({ reason }: RedisFailure): string => ("problem" in reason ? reason.problem : reason.message)
 
@@ -22,11 +24,12 @@ const refuse = (field: string, problem: string): Result.Result<never, SessionErr
   Result.fail(new SessionError({ reason: new InvalidInput({ field, problem }) }))
 
 /** The player's keys; fails with InvalidPlayerId. */
-export const playerOf = (id: string): Result.Result<Player, SessionError> =>
-  Result.gen(function* () {
-    const value = yield* Key.make("session", id)
-    return { id, value, record: Key.beside(value, "xd:session"), online: yield* Key.make("online", id) }
-  }).pipe(Result.mapError((error) => new SessionError({ reason: new InvalidPlayerId({ problem: problemOf(error) }) })))
+export const playerOf = (id: string): Result.Result<Player, SessionError> => {
+  const value = Key.make("session", id)
+  return Result.isSuccess(value)
+    ? Result.succeed({ id, value: value.success, record: Key.beside(value.success, "xd:session") })
+    : Result.fail(new SessionError({ reason: new InvalidPlayerId({ problem: problemOf(value.failure) }) }))
+}
 
 /** A name that becomes a part of a key or of a member. */
 export const checkName = (field: string, name: string): Result.Result<string, SessionError> => {

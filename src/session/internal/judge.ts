@@ -7,24 +7,61 @@ import type { SessionData } from "../Session.ts"
 import { Banned, NotFound, Revoked, type SessionErrorReason, Superseded } from "../SessionError.ts"
 import * as Value from "./value.ts"
 
-/** What stands for one device of a player, read at once. Times are milliseconds of the store's clock. */
+/** A session in {@link StoredRecord}: epoch, when it was issued, its time to live, when it expires, the plan's value. */
+export interface StoredSession {
+  readonly e: number
+  readonly i: number
+  readonly t: number
+  readonly x: number
+  readonly v: string
+}
+
+/** What this room keeps of a player. Times are milliseconds of the store's clock. */
+export interface StoredRecord {
+  /** The last epoch. */
+  readonly e?: number
+  /** The device whose session is the plan's value. */
+  readonly m?: string
+  /** End of a ban, or `forever`. */
+  readonly b?: string
+  /** Sessions that began until then are void. */
+  readonly r?: number
+  /** When the player was seen last. */
+  readonly s?: number
+  /** The sessions by device. */
+  readonly d?: Readonly<Record<string, StoredSession>>
+  /** What became of the last session of each device: `reason epoch sha1(token)`, or `moved epoch - gateway`. */
+  readonly p?: Readonly<Record<string, string>>
+}
+
+const none: StoredRecord = {}
+
+/** Reads a record; one that nobody of ours has written is none. */
+export const recordOf = (text: string | undefined): StoredRecord => {
+  if (text === undefined) return none
+  const parsed = Result.try(() => JSON.parse(text) as unknown)
+  return Result.isSuccess(parsed) && typeof parsed.success === "object" && parsed.success !== null
+    ? (parsed.success as StoredRecord)
+    : none
+}
+
+/** What stands for one device of a player, read at once. */
 export interface Reading {
   readonly now: number
   readonly device: string
   /** The plan's value. */
   readonly current: string | undefined
-  /** End of a ban, or `forever`. */
-  readonly ban: string | undefined
-  /** Sessions that began until then are void. */
-  readonly revokedUntil: number
-  /** The session that we last wrote as the plan's value. */
-  readonly main: string | undefined
-  /** The session of the device. */
-  readonly own: string | undefined
-  readonly isMain: boolean
-  /** What became of the last session of the device. */
-  readonly past: string | undefined
+  readonly record: StoredRecord
 }
+
+const own = (record: StoredRecord, device: string): StoredSession | undefined =>
+  record.d !== undefined && Object.hasOwn(record.d, device) ? record.d[device] : undefined
+
+/** Whether a reading means the same at any time. */
+export const isTimeless = ({ current, device, record }: Reading): boolean =>
+  current !== undefined &&
+  (record.b === undefined || record.b === "forever") &&
+  (device === record.m || own(record, device) === undefined)
 
 /** What a caller knows of a session; what is left out may be anything. */
 export interface Claimed {
@@ -33,20 +70,6 @@ export interface Claimed {
   readonly digest?: string
   readonly epoch?: number
   readonly gateway?: string
-}
-
-/** A stored session: `epoch issued ttl expires value`. */
-interface Entry {
-  readonly epoch: number
-  readonly issued: number
-  readonly expires: number
-  readonly value: string
-}
-
-const entryOf = (text: string | undefined): Entry | undefined => {
-  const match = text === undefined ? null : /^(\d+) (\d+) \d+ (\d+) ([^]*)$/.exec(text)
-  if (match === null) return undefined
-  return { epoch: Number(match[1]), issued: Number(match[2]), expires: Number(match[3]), value: match[4]! }
 }
 
 /** Compares in a time that does not tell how much of it is right. No token is nobody's. */
@@ -108,22 +131,24 @@ export const judge = (
   floor: number,
   claim: Claimed
 ): Result.Result<SessionData, SessionErrorReason> => {
-  const { ban, current, device, isMain, now } = reading
+  const { current, device, now, record } = reading
+  const { b: ban, m } = record
   if (ban !== undefined && (ban === "forever" || Number(ban) > now)) return Result.fail(bannedUntil(ban))
   const read = current === undefined ? undefined : Value.decode(current)
   if (read !== undefined && Result.isFailure(read)) return Result.fail(read.failure)
   const value = read?.success
-  const voidUntil = Math.max(reading.revokedUntil, floor)
-  const main = entryOf(reading.main)
-  const own = isMain ? main : entryOf(reading.own)
-  const ownValue = own === undefined || own.value === current ? value : Result.getOrUndefined(Value.decode(own.value))
+  const voidUntil = Math.max(record.r ?? 0, floor)
+  const isMain = m === device
+  const main = m === undefined ? undefined : own(record, m)
+  const stored = isMain ? main : own(record, device)
+  const ownValue = stored === undefined || stored.v === current ? value : Result.getOrUndefined(Value.decode(stored.v))
   const ours =
-    own === undefined || ownValue === undefined ? undefined : sessionOf(playerId, device, own.epoch, ownValue)
+    stored === undefined || ownValue === undefined ? undefined : sessionOf(playerId, device, stored.e, ownValue)
 
-  const isAnchored = value !== undefined && main !== undefined && (main.value === current || isMainStill(main, value))
-  if (isAnchored && own !== undefined && ours !== undefined && (isMain || own.expires > now)) {
+  const isAnchored = value !== undefined && main !== undefined && (main.v === current || isMainStill(main, value))
+  if (isAnchored && stored !== undefined && ours !== undefined && (isMain || stored.x > now)) {
     if (matches(claim, ours)) {
-      if (own.issued <= voidUntil) return Result.fail(new Revoked())
+      if (stored.i <= voidUntil) return Result.fail(new Revoked())
       return claim.gateway === undefined || claim.gateway === ours.gateway
         ? Result.succeed(ours)
         : Result.fail(new Superseded())
@@ -140,22 +165,25 @@ export const judge = (
         : Result.fail(new Superseded())
     }
   }
-  const past = reasonOfPast(reading.past, claim)
+  const past = reasonOfPast(pastOf(reading), claim)
   if (past !== undefined) return Result.fail(past)
-  if (!isAnchored && own !== undefined && ours !== undefined && matches(claim, ours)) {
+  if (!isAnchored && stored !== undefined && ours !== undefined && matches(claim, ours)) {
     if (value !== undefined) return Result.fail(new Superseded())
-    return Result.fail(own.expires > now ? new Revoked() : new NotFound())
+    return Result.fail(stored.x > now ? new Revoked() : new NotFound())
   }
   return Result.fail(new NotFound())
 }
 
 /** The gateway that a session with this epoch was handed over to. */
-export const movedTo = ({ past }: Reading, epoch: number): string | undefined => {
-  const [reason, of, , to] = (past ?? "").split(" ")
+export const movedTo = (reading: Reading, epoch: number): string | undefined => {
+  const [reason, of, , to] = (pastOf(reading) ?? "").split(" ")
   return reason === "moved" && of === String(epoch) ? to : undefined
 }
 
-const isMainStill = (main: Entry, value: Value.Value): boolean => {
-  const written = Value.decode(main.value)
+const pastOf = ({ device, record }: Reading): string | undefined =>
+  record.p !== undefined && Object.hasOwn(record.p, device) ? record.p[device] : undefined
+
+const isMainStill = (main: StoredSession, value: Value.Value): boolean => {
+  const written = Value.decode(main.v)
   return Result.isSuccess(written) && isSame(written.success, value)
 }

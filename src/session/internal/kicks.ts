@@ -63,63 +63,79 @@ export interface Kicks {
   readonly forget: (session: SessionData) => boolean
 }
 
-export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
-  const watched = new Map<string, Set<Set<string>>>()
+/** How many sessions that have ended are remembered, so that none is told twice. */
+const mostTold = 4_096
 
-  const watch = (gateway: string) =>
+/** What one listener of a gateway knows, by members. */
+class Watch {
+  readonly known = new Set<string>()
+  private readonly told = new Set<string>()
+
+  /** Whether it is news that a session has ended. */
+  end(member: string): boolean {
+    this.known.delete(member)
+    if (this.told.has(member)) return false
+    this.told.add(member)
+    if (this.told.size > mostTold) {
+      const [oldest] = this.told
+      this.told.delete(oldest!)
+    }
+    return true
+  }
+}
+
+export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
+  const watched = new Map<string, Set<Watch>>()
+
+  const watching = (gateway: string) =>
     Effect.acquireRelease(
       Effect.sync(() => {
-        const known = new Set<string>()
-        const all = watched.get(gateway) ?? new Set()
-        watched.set(gateway, all.add(known))
-        return known
+        const watch = new Watch()
+        watched.set(gateway, (watched.get(gateway) ?? new Set()).add(watch))
+        return watch
       }),
-      (known) =>
+      (watch) =>
         Effect.sync(() => {
           const all = watched.get(gateway)!
-          all.delete(known)
+          all.delete(watch)
           if (all.size === 0) watched.delete(gateway)
         })
     )
 
-  const sweep = Effect.fnUntraced(function* (gateway: string, known: Set<string>) {
+  const sweep = Effect.fnUntraced(function* (gateway: string, watch: Watch) {
     yield* Stream.runForEach(store.members(gateway), (members) =>
-      Effect.sync(() => members.forEach((member) => known.add(member)))
+      Effect.sync(() => members.forEach((member) => watch.known.add(member)))
     )
     const kicks: Array<Kick> = []
-    const look = [...known]
-    for (let from = 0; from < look.length; from += page) {
-      const names = look.slice(from, from + page)
-      const members = names.map((name) => parse(name, gateway))
-      const readable = members.filter((member) => member !== undefined)
-      const verdicts = yield* verify(store, readable)
-      for (const [index, name] of names.entries()) {
-        const member = members[index]
-        const verdict = member === undefined ? undefined : verdicts[readable.indexOf(member)]
-        // Not known: the next sweep asks again. What is no member at all is nobody's session.
-        if (member !== undefined && (verdict === undefined || Result.isSuccess(verdict))) continue
-        const isKnown = known.delete(name)
+    // What is no member is nobody's session.
+    const all = [...watch.known].map((name) => ({ name, member: parse(name, gateway) }))
+    const members = all.flatMap(({ member, name }) => (member === undefined ? [] : [{ ...member, name }]))
+    for (let from = 0; from < members.length; from += page) {
+      const some = members.slice(from, from + page)
+      const verdicts = yield* verify(store, some)
+      for (const [index, { device, epoch, name, playerId }] of some.entries()) {
+        const verdict = verdicts[index]
+        // Where the store did not say, the next look asks again.
+        if (verdict === undefined || Result.isSuccess(verdict)) continue
         store.note(gateway, name, "gone")
-        if (member !== undefined && verdict !== undefined && Result.isFailure(verdict) && isKnown) {
-          const { device, epoch, playerId } = member
-          kicks.push({ playerId, device, epoch, ...verdict.failure })
-        }
+        if (watch.end(name)) kicks.push({ playerId, device, epoch, ...verdict.failure })
       }
     }
     return kicks
   })
 
-  const hear = (gateway: string, known: Set<string>, kick: Kick): ReadonlyArray<Kick> => {
+  const hear = (gateway: string, watch: Watch, kick: Kick): ReadonlyArray<Kick> => {
+    // Of a session without an epoch it cannot be said which one it is; the next look forgets it.
+    if (kick.epoch === 0) return [kick]
     const member = memberOfKick(kick)
-    known.delete(member)
     store.note(gateway, member, "gone")
-    return [kick]
+    return watch.end(member) ? [kick] : []
   }
 
   /** While the store is away nothing can be said: it will be asked again. */
-  const patiently = (gateway: string, known: Set<string>) =>
+  const patiently = (gateway: string, watch: Watch) =>
     Effect.catchIf(
-      sweep(gateway, known),
+      sweep(gateway, watch),
       (error) => error.isRetryable,
       () => Effect.succeed([])
     )
@@ -128,25 +144,25 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
     stream: (gateway) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const known = yield* watch(gateway)
+          const watch = yield* watching(gateway)
           const missed = yield* Queue.sliding<void>(1)
           return store.subscribe(gateway).pipe(
             Stream.merge(Stream.map(store.floorChanges, () => gap)),
             Stream.merge(Stream.map(Stream.debounce(Stream.fromQueue(missed), secondLook), () => look)),
             Stream.merge(Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => look)),
             Stream.mapEffect((cue: Cue) => {
-              if (cue._tag === "Message") return Effect.succeed(hear(gateway, known, cue.value))
+              if (cue._tag === "Message") return Effect.succeed(hear(gateway, watch, cue.value))
               if (cue._tag === "Gap") Queue.offerUnsafe(missed, undefined)
-              return patiently(gateway, known)
+              return patiently(gateway, watch)
             }),
             Stream.flattenIterable
           )
         })
       ),
-    learn: (session) => watched.get(session.gateway)?.forEach((known) => known.add(memberOf(session))),
+    learn: (session) => watched.get(session.gateway)?.forEach(({ known }) => known.add(memberOf(session))),
     forget: (session) => {
       const all = watched.get(session.gateway)
-      all?.forEach((known) => known.delete(memberOf(session)))
+      all?.forEach((watch) => watch.end(memberOf(session)))
       return all !== undefined
     }
   }

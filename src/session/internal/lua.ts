@@ -1,9 +1,7 @@
 // What is done to one player, as Lua on two keys of one slot: the plan's value, and ours beside it.
 //
-// Ours is a hash: `e` the last epoch; `m` the device whose session is the plan's value; `b` end of a ban; `r` sessions
-// that began until then are void; `s` last seen; `d:<device>` a session as `epoch issued ttl expires value`, times in
-// milliseconds of the server's clock; `x:<device>` what became of the last session as `reason epoch sha1(token)`, or
-// `moved epoch - gateway`.
+// Ours is JSON, see StoredRecord in judge.ts, with times in milliseconds of the server's clock, which cjson writes whole up
+// to 14 digits.
 //
 // The plan's value decides: where it is not that of `m`, by token and gateway, a Go service has taken over and every
 // session of ours is void.
@@ -20,16 +18,9 @@ local player, channel, retention = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local current = redis.pcall('GET', KEYS[1])
 if type(current) == 'table' then current = '' end
 
-local record, sessions = {}, {}
-local fields = redis.call('HGETALL', KEYS[2])
-for i = 1, #fields, 2 do
-  record[fields[i]] = fields[i + 1]
-  if string.sub(fields[i], 1, 2) == 'd:' then
-    local epoch, issued, ttl, expires, value = string.match(fields[i + 1], '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-    sessions[string.sub(fields[i], 3)] = { epoch = tonumber(epoch), issued = tonumber(issued), ttl = tonumber(ttl),
-      expires = tonumber(expires), value = value }
-  end
-end
+local record = cjson.decode(redis.call('GET', KEYS[2]) or '{}')
+local sessions, past = record.d or {}, record.p or {}
+record.d, record.p = sessions, past
 
 local function parts(json)
   local ok, object = pcall(cjson.decode, json)
@@ -58,13 +49,7 @@ local function isBanned()
 end
 
 local main = record.m and sessions[record.m]
-local anchored = current and main and same(current, main.value)
-
-local function save(device)
-  local s = sessions[device]
-  redis.call('HSET', KEYS[2], 'd:' .. device,
-    text(s.epoch) .. ' ' .. text(s.issued) .. ' ' .. text(s.ttl) .. ' ' .. text(s.expires) .. ' ' .. s.value)
-end
+local anchored = current and main and same(current, main.v)
 
 local function tell(device, epoch, value, reason, to)
   local gateway = parts(value).gateway
@@ -77,18 +62,16 @@ end
 local function drop(device, reason, isQuiet)
   local s = sessions[device]
   sessions[device] = nil
-  redis.call('HDEL', KEYS[2], 'd:' .. device)
-  local digest = redis.sha1hex(parts(s.value).token or '')
-  redis.call('HSET', KEYS[2], 'x:' .. device, reason .. ' ' .. text(s.epoch) .. ' ' .. digest)
-  if not isQuiet then tell(device, s.epoch, s.value, reason) end
+  past[device] = reason .. ' ' .. text(s.e) .. ' ' .. redis.sha1hex(parts(s.v).token or '')
+  if not isQuiet then tell(device, s.e, s.v, reason) end
 end
 
 -- Ends what is over already: what has expired, and everything when a Go service has taken over.
 local function tidy()
   for device, s in pairs(sessions) do
     if not anchored then
-      drop(device, current and 'superseded' or s.expires <= now and 'ended' or 'revoked')
-    elseif device ~= record.m and s.expires <= now then
+      drop(device, current and 'superseded' or s.x <= now and 'ended' or 'revoked')
+    elseif device ~= record.m and s.x <= now then
       drop(device, 'ended')
     end
   end
@@ -107,68 +90,64 @@ local function settle()
   if sessions[record.m] then return end
   local newest
   for device, s in pairs(sessions) do
-    if not newest or s.epoch > sessions[newest].epoch then newest = device end
+    if not newest or s.e > sessions[newest].e then newest = device end
   end
+  record.m = newest
   if newest then
-    put(sessions[newest].value, math.max(1, sessions[newest].expires - now))
-    redis.call('HSET', KEYS[2], 'm', newest)
+    put(sessions[newest].v, math.max(1, sessions[newest].x - now))
   else
     redis.call('DEL', KEYS[1])
-    redis.call('HDEL', KEYS[2], 'm')
   end
 end
 
 local function keep()
-  if record.b == 'forever' then return redis.call('PERSIST', KEYS[2]) end
-  local last = math.max(now, tonumber(record.b or 0))
-  for _, s in pairs(sessions) do last = math.max(last, s.expires) end
-  redis.call('PEXPIRE', KEYS[2], text(last - now + retention))
+  local last = now
+  for _, s in pairs(sessions) do last = math.max(last, s.x) end
+  if next(sessions) == nil then record.d = nil end
+  if next(past) == nil then record.p = nil end
+  local json = cjson.encode(record)
+  if json == '{}' then return redis.call('DEL', KEYS[2]) end
+  if record.b == 'forever' then return redis.call('SET', KEYS[2], json) end
+  last = math.max(last, tonumber(record.b or 0))
+  redis.call('SET', KEYS[2], json, 'PX', text(last - now + retention))
 end
 `
 
+/** Logs in. */
 export const login = `${prelude}
 local device, ttl, most, floor, value = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 if isBanned() then return { record.b, '0' } end
-for field in pairs(record) do
-  if string.sub(field, 1, 2) == 'x:' then redis.call('HDEL', KEYS[2], field) end
-end
+past = {}
+record.p = past
 tidy()
 if sessions[device] then drop(device, 'superseded') end
 while true do
   local count, oldest = 0, nil
   for other, s in pairs(sessions) do
     count = count + 1
-    if not oldest or s.epoch < sessions[oldest].epoch then oldest = other end
+    if not oldest or s.e < sessions[oldest].e then oldest = other end
   end
   if count < most then break end
   drop(oldest, 'superseded')
 end
-local epoch = math.max(tonumber(record.e or 0) + 1, now)
-local issued = math.max(now, tonumber(record.r or 0) + 1, floor + 1)
-sessions[device] = { epoch = epoch, issued = issued, ttl = ttl, expires = now + ttl, value = value }
-save(device)
-redis.call('HSET', KEYS[2], 'e', text(epoch), 'm', device)
-local left = redis.call('PTTL', KEYS[1])
-put(value, ttl)
+record.e = math.max((record.e or 0) + 1, now)
 -- The value stands for the other sessions too: it lasts as long as the longest.
-if anchored and next(sessions, next(sessions)) and left > ttl then redis.call('PEXPIRE', KEYS[1], text(left)) end
+local left = next(sessions) and redis.call('PTTL', KEYS[1]) or 0
+local issued = math.max(now, (record.r or 0) + 1, floor + 1)
+sessions[device] = { e = record.e, i = issued, t = ttl, x = now + ttl, v = value }
+record.m = device
+put(value, ttl)
+if left > ttl then redis.call('PEXPIRE', KEYS[1], text(left)) end
 keep()
-return { '', text(epoch) }
+return { '', text(record.e) }
 `
 
+/** Reads at the server's time. */
 export const read = `${clock}
-local device = ARGV[1]
-local current = redis.call('GET', KEYS[1])
-local fields = redis.call('HMGET', KEYS[2], 'b', 'r', 'm')
-local mainDevice = fields[3]
-if device == '*' then device = mainDevice or '' end
-local main, own = false, false
-if mainDevice then main = redis.call('HGET', KEYS[2], 'd:' .. mainDevice) end
-if device ~= mainDevice then own = redis.call('HGET', KEYS[2], 'd:' .. device) end
-local past = redis.call('HGET', KEYS[2], 'x:' .. device)
-return { text(now), device, current, fields[1], fields[2], mainDevice, main, own, past }
+return { text(now), redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) }
 `
 
+/** Prolongs a session. */
 export const touch = `${prelude}
 local device, epoch, token, gateway = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local floor, slide = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -178,29 +157,29 @@ if epoch == 0 then
   if not current or anchored or not belongs(current, token, gateway) then return 0 end
 else
   local s = sessions[device]
-  if not s or not anchored or s.epoch ~= epoch then return 0 end
-  if device ~= record.m and s.expires <= now then return 0 end
-  if s.issued <= math.max(tonumber(record.r or 0), floor) then return 0 end
+  if not s or not anchored or s.e ~= epoch then return 0 end
+  if device ~= record.m and s.x <= now then return 0 end
+  if s.i <= math.max(record.r or 0, floor) then return 0 end
   if slide > 0 then
-    ttl = s.ttl
-    s.expires = math.max(s.expires, now + ttl)
-    save(device)
+    ttl = s.t
+    s.x = math.max(s.x, now + ttl)
   end
 end
 if ttl > 0 then
   local left = redis.call('PTTL', KEYS[1])
   if left >= 0 and left < ttl then redis.call('PEXPIRE', KEYS[1], text(ttl)) end
 end
-redis.call('HSET', KEYS[2], 's', text(now))
+record.s = now
 keep()
 return 1
 `
 
+/** Ends one session. */
 export const logout = `${prelude}
 local device, epoch, token, gateway, isQuiet = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8] == '1'
 if epoch == 0 then
   if current and not anchored and belongs(current, token, gateway) then redis.call('DEL', KEYS[1]) end
-elseif sessions[device] and sessions[device].epoch == epoch then
+elseif sessions[device] and sessions[device].e == epoch then
   drop(device, 'ended', isQuiet)
   if anchored then settle() end
   keep()
@@ -208,19 +187,18 @@ end
 return redis.call('EXISTS', KEYS[1])
 `
 
+/** Ends sessions of a player. */
 export const end = `${prelude}
 local reason, target, at = ARGV[4], ARGV[5], ARGV[6]
 local ended, from = 0, ''
 tidy()
 if reason == 'banned' then
   record.b = at
-  redis.call('HSET', KEYS[2], 'b', at)
 elseif at ~= '' then
-  record.r = text(math.max(tonumber(record.r or 0), math.min(tonumber(at), now)))
-  redis.call('HSET', KEYS[2], 'r', record.r)
+  record.r = math.max(record.r or 0, math.min(tonumber(at), now))
 end
 for device, s in pairs(sessions) do
-  if (target == '*' or target == device) and (reason == 'banned' or at == '' or s.issued <= tonumber(record.r)) then
+  if (target == '*' or target == device) and (reason == 'banned' or at == '' or s.i <= record.r) then
     drop(device, reason)
     ended = ended + 1
   end
@@ -239,6 +217,7 @@ keep()
 return { ended, from, redis.call('EXISTS', KEYS[1]) }
 `
 
+/** Hands a session over. */
 export const move = `${prelude}
 local device, epoch, token, gateway, to, value = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if epoch == 0 then
@@ -248,24 +227,24 @@ if epoch == 0 then
   return '0'
 end
 local s = sessions[device]
-if not s or not anchored or s.epoch ~= epoch then return '' end
-tell(device, epoch, s.value, 'moved', to)
-redis.call('HSET', KEYS[2], 'x:' .. device, 'moved ' .. text(epoch) .. ' - ' .. to)
-s.epoch = math.max(tonumber(record.e) + 1, now)
-s.value = value
-save(device)
-redis.call('HSET', KEYS[2], 'e', text(s.epoch))
+if not s or not anchored or s.e ~= epoch then return '' end
+tell(device, epoch, s.v, 'moved', to)
+past[device] = 'moved ' .. text(epoch) .. ' - ' .. to
+record.e = math.max(record.e + 1, now)
+s.e, s.v = record.e, value
 if device == record.m then redis.call('SET', KEYS[1], value, 'KEEPTTL') end
-return text(s.epoch)
+keep()
+return text(s.e)
 `
 
+/** Ends a ban. */
 export const unban = `${prelude}
 record.b = nil
-redis.call('HDEL', KEYS[2], 'b')
 keep()
 return 1
 `
 
+/** Deletes a value if it still is this one. */
 export const discard = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0

@@ -1,6 +1,6 @@
 // The players of SessionEmbedded: what internal/scripts.ts does on Redis, in memory, where nobody else writes.
 import type { Kick, SessionData } from "../Session.ts"
-import type { Reading } from "./judge.ts"
+import type { Reading, StoredSession } from "./judge.ts"
 import type { Ending } from "./scripts.ts"
 
 interface Entry {
@@ -50,9 +50,6 @@ const fresh = (): Player => ({
   past: new Map()
 })
 
-const textOf = (entry: Entry | undefined): string | undefined =>
-  entry === undefined ? undefined : `${entry.epoch} ${entry.issued} ${entry.ttl} ${entry.expires} ${entry.value}`
-
 const isBanned = ({ ban }: Player, now: number): boolean =>
   ban !== undefined && (ban === "forever" || Number(ban) > now)
 
@@ -92,19 +89,26 @@ export class Memory {
 
   read(playerId: string, device: string | undefined, now: number): Reading {
     const player = this.players.get(playerId) ?? fresh()
-    const { ban, main, past, revokedUntil, sessions } = player
-    const of = device ?? main ?? ""
-    const entry = main === undefined ? undefined : sessions.get(main)
+    const { ban, epoch, main, past, revokedUntil, sessions } = player
+    const stored = ({ epoch, expires, issued, ttl, value }: Entry): StoredSession => ({
+      e: epoch,
+      i: issued,
+      t: ttl,
+      x: expires,
+      v: value
+    })
     return {
       now,
-      device: of,
-      current: player.expires > now ? entry?.value : undefined,
-      ban,
-      revokedUntil,
-      main: textOf(entry),
-      own: textOf(sessions.get(of)),
-      isMain: of === main,
-      past: past.get(of)
+      device: device ?? main ?? "",
+      current: main !== undefined && player.expires > now ? sessions.get(main)?.value : undefined,
+      record: {
+        e: epoch,
+        r: revokedUntil,
+        d: Object.fromEntries([...sessions].map(([of, entry]) => [of, stored(entry)])),
+        p: Object.fromEntries(past),
+        ...(main === undefined ? {} : { m: main }),
+        ...(ban === undefined ? {} : { b: ban })
+      }
     }
   }
 

@@ -1,11 +1,12 @@
 // What is done to one player on Redis, with what it is given and what it replies. See lua.ts.
 import * as Result from "effect/Result"
-import * as Channel from "../../redis/Channel.ts"
+import type * as Channel from "../../redis/Channel.ts"
 import * as Command from "../../redis/Command.ts"
+import type * as Key from "../../redis/Key.ts"
 import { UnexpectedReply } from "../../redis/RedisError.ts"
 import * as Script from "../../redis/Script.ts"
 import type { Kick } from "../Session.ts"
-import type { Reading } from "./judge.ts"
+import { type Reading, recordOf } from "./judge.ts"
 import * as Lua from "./lua.ts"
 
 /** What every change of a player is given: who it is, where kicks are published, and how long our hash is kept. */
@@ -35,23 +36,13 @@ const unexpected = (expected: string) => Result.fail(new UnexpectedReply({ probl
 const optional = (reply: Command.Reply | undefined): string | undefined =>
   typeof reply === "string" ? reply : undefined
 
-const decodeReading: Command.Decode<Reading> = (reply) => {
-  if (!Array.isArray(reply) || reply.length !== 9) return unexpected("a list of nine")
-  const [now, device, current, ban, revoked, mainDevice, main, own, past] = reply.map(optional)
-  if (now === undefined || device === undefined) return unexpected("a time and a device")
-  const isMain = device === mainDevice
-  return Result.succeed({
-    now: Number(now),
-    device,
-    current,
-    ban,
-    revokedUntil: Number(revoked ?? 0),
-    main,
-    own: isMain ? main : own,
-    isMain,
-    past
-  })
-}
+const decodeReading =
+  (device: string | undefined, now: number): Command.Decode<Reading> =>
+  (reply) => {
+    const [current, record] = Array.isArray(reply) ? reply.slice(-2).map(optional) : []
+    const stored = recordOf(record)
+    return Result.succeed({ now, device: device ?? stored.m ?? "", current, record: stored })
+  }
 
 /** Logs in: the end of a ban, or the epoch. */
 export const Login = Script.make({
@@ -71,13 +62,39 @@ export const Login = Script.make({
     }))
 })
 
-/** Reads what stands for a player's device, or for the newest session. */
-export const Read = Script.make({
+/**
+ * Reads what stands for a player's device, or for the newest session, at no time: right unless it depends on one, or the
+ * plan's value is absent, which may be one of another type.
+ */
+export const Peek = <Slot extends string>(
+  [value, record]: readonly [Key.Key<Slot>, Key.Key<Slot>],
+  device: string | undefined
+): Command.Command<Reading, Slot> =>
+  Command.make("MGET", [value, record], decodeReading(device, 0), { idempotent: true })
+
+/** Reads it at the server's time. */
+export const Read = <Slot extends string>(
+  of: readonly [Key.Key<Slot>, Key.Key<Slot>],
+  device: string | undefined
+): Command.Command<Reading, Slot> =>
+  Command.map(ReadNow(of), ({ current, now, record }) => ({
+    now,
+    device: device ?? record.m ?? "",
+    current,
+    record
+  }))
+
+const ReadNow = Script.make({
   name: "session.read",
   lua: Lua.read,
   keys,
-  args: (device: string | undefined) => [device ?? "*"],
-  reply: decodeReading,
+  args: () => [],
+  reply: (reply) => {
+    const [now, current, record] = Array.isArray(reply) ? reply.map(optional) : []
+    return now === undefined
+      ? unexpected("a time and two values")
+      : Result.succeed({ now: Number(now), current, record: recordOf(record) })
+  },
   idempotent: true
 })
 

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { type Claim, type Drain, type Login, Session, type SessionData, type SessionOptions } from "../Session.ts"
+import type { Claim, Drain, Login, Session, SessionData, SessionOptions } from "../Session.ts"
 import { SessionError, type SessionErrorReason } from "../SessionError.ts"
 import { checkDevice, checkDrain, checkLogin, checkName, instantOf, type Player, playerOf } from "./input.ts"
 import { bannedUntil, type Claimed, judge } from "./judge.ts"
@@ -53,8 +53,9 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
     if (Result.isFailure(player)) return Effect.fail(player.failure)
     return Effect.flatMap(store.read(player.success, undefined), (reading) => {
       const verdict = judge(playerId, reading, store.floor(), {})
-      if (Result.isSuccess(verdict)) return Effect.succeed(verdict.success)
-      return isAbsent(verdict.failure) ? Effect.succeed(undefined) : Effect.fail(failed(verdict.failure))
+      return Result.isFailure(verdict) && !isAbsent(verdict.failure)
+        ? Effect.fail(failed(verdict.failure))
+        : Effect.succeed(Result.getOrUndefined(verdict))
     })
   }
 

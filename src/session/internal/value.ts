@@ -52,17 +52,21 @@ const membersOf = (text: string): ReadonlyArray<readonly [name: string, value: u
 
 const isName = (name: string): boolean => (names as ReadonlyArray<string>).includes(name)
 
-/**
- * The members by their names in lower case; of several the last one in the text. A null leaves a field of Go's as it is,
- * so an earlier value stays.
- */
-const folded = (text: string, parsed: object): ReadonlyMap<string, unknown> => {
-  const entries = Object.entries(parsed)
-  const isPlain = entries.every(([name, value]) => value !== null && (isName(name) || !isName(fold(name))))
-  if (isPlain) return new Map(entries)
-  const all = new Map<string, unknown>()
-  for (const [name, value] of membersOf(text)) if (value !== null) all.set(fold(name), value)
+/** The members by their names in lower case; of several the last one in the text. A null leaves a field of Go's as it is. */
+const folded = (text: string): Members => {
+  const all: Record<string, unknown> = { __proto__: null }
+  for (const [name, value] of membersOf(text)) if (value !== null) all[fold(name)] = value
   return all
+}
+
+type Members = { readonly [K in (typeof names)[number]]?: unknown }
+
+/** Whether every member that counts stands once, under its very name, and is not null. */
+const isPlain = (parsed: object): boolean => {
+  for (const [name, value] of Object.entries(parsed)) {
+    if (value === null || (!isName(name) && isName(fold(name)))) return false
+  }
+  return true
 }
 
 const instant =
@@ -94,13 +98,13 @@ export const decode = (text: string): Result.Result<Value, Unreadable> => {
   if (Result.isFailure(parsed)) return unreadable("it is not JSON")
   const object = parsed.success ?? {}
   if (typeof object !== "object" || Array.isArray(object)) return unreadable("it is not a JSON object")
-  const members = folded(text, object)
-  for (const name of names) {
-    if (typeof (members.get(name) ?? "") !== "string") return unreadable(`${name} is not a text`)
-  }
-  const member = (name: (typeof names)[number]) => members.get(name) as string | undefined
-  const time = member("login_time")
-  const loginTime = time === undefined ? undefined : timeOf(time)
+  const members: Members = isPlain(object) ? object : folded(text)
+  const { gateway = "", login_time, player_id = "", token = "" } = members
+  if (typeof player_id !== "string") return unreadable("player_id is not a text")
+  if (typeof token !== "string") return unreadable("token is not a text")
+  if (typeof gateway !== "string") return unreadable("gateway is not a text")
+  if (login_time !== undefined && typeof login_time !== "string") return unreadable("login_time is not a text")
+  const loginTime = login_time === undefined ? undefined : timeOf(login_time)
   if (loginTime === "unreadable") return unreadable("login_time is not an instant of RFC 3339")
-  return Result.succeed({ token: Redacted.make(member("token") ?? ""), gateway: member("gateway") ?? "", loginTime })
+  return Result.succeed({ token: Redacted.make(token), gateway, loginTime })
 }
