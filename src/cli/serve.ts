@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
 import { GrpcConfig } from "../grpc/Grpc.ts"
 import { GrpcServer } from "../grpc/GrpcServer.ts"
+import { RedisConfig } from "../redis/Redis.ts"
 import { type Infra, type InfraKind, loadInfra } from "../services/infra.ts"
 import { loadService, type ServiceName } from "../services/services.ts"
 import * as flags from "./flags.ts"
@@ -48,11 +49,13 @@ const start = Effect.fnUntraced(function* (name: ServiceName, env: Config.Enviro
   yield* Process.serveUntilSignal(Duration.sum(Duration.sum(grpc.drainDelay, grpc.grace), closing))
   const address = yield* Context.get(context, GrpcServer).address
   const { host, port, database } = Context.get(context, PgClient.PgClient).config
+  const redis = yield* Context.get(context, Config.Current).get(RedisConfig)
   const flag = address === flags.devAddress ? "" : `--addr ${address} `
   return {
     places: [
       `  ${name.padEnd(10)} gRPC on ${address}`,
-      `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`
+      `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`,
+      `  ${"".padEnd(10)} ${kind === "live" ? `Redis (live) on ${redis.addrs.join(", ")}` : "leaderboards (embedded) in memory"}`
     ],
     // A server in prod has no reflection, so there is nothing to try.
     calls: env === "prod" ? [] : examples.map((example) => `  npx xdooria call ${flag}${example}`)

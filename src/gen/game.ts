@@ -71,9 +71,8 @@ export interface Standing {
 
 export interface SubmitScoreRequest {
   playerId: string;
-  /** A name of config/tables/boards.json */
+  /** `arena`, where the highest score is first, or `sprint`, where the lowest is */
   board: string;
-  /** Within plus or minus 2^53-1 */
   score: bigint;
 }
 
@@ -114,7 +113,7 @@ export interface GetRankResponse {
 export interface GetAroundRequest {
   playerId: string;
   board: string;
-  /** How many neighbours on each side: 1 to 50; 5 when absent */
+  /** How many neighbours on each side: 1 to 49; 5 when absent */
   distance: number;
 }
 

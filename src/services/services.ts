@@ -8,6 +8,7 @@ import type { GrpcServer } from "../grpc/GrpcServer.ts"
 import type { LoggerError } from "../logger/LoggerError.ts"
 import type { Migration } from "../pg/Pg.ts"
 import type { PgError } from "../pg/PgError.ts"
+import type { RedisFailure } from "../redis/RedisError.ts"
 import type { Infra } from "./infra.ts"
 
 /**
@@ -22,7 +23,7 @@ export interface Service {
   readonly main: (options: {
     readonly env: Environment
     readonly infra: Infra
-  }) => Layer.Layer<GrpcServer | PgClient, InvalidConfig | GrpcError | LoggerError | PgError>
+  }) => Layer.Layer<GrpcServer | PgClient, InvalidConfig | GrpcError | LoggerError | PgError | RedisFailure>
   readonly sections: ReadonlyArray<ConfigSection<unknown>>
   readonly migrations: ReadonlyArray<Migration>
   readonly examples: ReadonlyArray<string>

@@ -9,6 +9,7 @@ import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { GrpcClientLive } from "xdooria/grpc/live"
+import { LeaderboardEmbedded } from "xdooria/leaderboard"
 import { layerLive } from "xdooria/pg/live"
 import { launchServer, prepareServer, type PreparedServer } from "../../src/pg/internal/Server.ts"
 import { GameApi } from "../../src/services/game/api.ts"
@@ -73,7 +74,9 @@ const killDatabase = Fault.scenario({
       const prepared = yield* prepareServer
       let running = yield* launch(prepared)
       const { host, port, user, password, database } = running.server
-      const context = yield* Layer.build(onFreePort(layerLive({ host, port, user, password, database })))
+      const context = yield* Layer.build(
+        onFreePort(Layer.merge(layerLive({ host, port, user, password, database }), LeaderboardEmbedded))
+      )
       const game = yield* Effect.provideContext(connect, context)
       yield* game.createPlayer({ playerId, name: "x" })
       const history = yield* History.make
@@ -102,7 +105,7 @@ const killDatabase = Fault.scenario({
 /** One of several servers on the same database, a client that outlives it, and how to stop it. */
 const startServer = Effect.fnUntraced(function* (infra: ReturnType<typeof layerLive>) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const context = yield* Layer.buildWithScope(Layer.fresh(onFreePort(infra)), scope)
+  const context = yield* Layer.buildWithScope(Layer.fresh(onFreePort(Layer.merge(infra, LeaderboardEmbedded))), scope)
   const address = yield* Context.get(context, GrpcServer).address
   const game = yield* Grpc.client(GameApi, { target: address })
   return { game, stop: Scope.close(scope, Exit.void) }

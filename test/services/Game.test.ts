@@ -3,6 +3,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import { LeaderboardEmbedded } from "xdooria/leaderboard"
 import { PgEmbedded } from "xdooria/pg/embedded"
 import { Levels, LevelsLive } from "../../src/services/game/Levels.ts"
 import * as RealServer from "../support/RealServer.ts"
@@ -11,7 +12,9 @@ import { suite } from "./GameContract.ts"
 const withText = (text: string) =>
   Layer.build(LevelsLive.pipe(Layer.provide(FileSystem.layerNoop({ readFileString: () => Effect.succeed(text) }))))
 
-RealServer.embedded("the game service", () => suite("Game on PgEmbedded", PgEmbedded))
+RealServer.embedded("the game service", () =>
+  suite("Game on embedded rooms", Layer.merge(PgEmbedded, LeaderboardEmbedded))
+)
 
 describe("Levels", () => {
   const levels = Levels.fromRows([

@@ -25,7 +25,7 @@ export const connect = Effect.gen(function* () {
   return yield* Grpc.client(GameApi, { target: yield* server.address })
 })
 
-/** What the game service promises, on a database. */
+/** What the game service promises, on a database and a store of boards. */
 export const suite = (name: string, infra: Infra) =>
   layer(onFreePort(infra), { excludeTestServices: true })(name, (it) => {
     it.effect("answers the health check", () =>
@@ -164,5 +164,83 @@ export const suite = (name: string, infra: Infra) =>
           const error = yield* Effect.flip(game.gainExp({ playerId: "p", requestId: "r", amount }))
           assert.deepInclude(error, { _tag: "InvalidRequest", field: "amount", expected: "1 to 1000000" })
         })
+    )
+
+    it.effect("keeps each player's best score, and says where it stands and stood", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        for (const playerId of ["board.ann", "board.bob"]) yield* game.createPlayer({ playerId, name: "x" })
+        const submit = (playerId: string, score: bigint) => game.submitScore({ playerId, board: "arena", score })
+        const standing = (playerId: string, score: bigint, rank: bigint) => ({ playerId, score, rank })
+        assert.deepStrictEqual(yield* submit("board.ann", 100n), {
+          standing: standing("board.ann", 100n, 1n),
+          previous: undefined,
+          improved: true
+        })
+        assert.deepStrictEqual((yield* submit("board.bob", 2n ** 62n)).standing, standing("board.bob", 2n ** 62n, 1n))
+        assert.deepStrictEqual(yield* submit("board.ann", 99n), {
+          standing: standing("board.ann", 100n, 2n),
+          previous: standing("board.ann", 100n, 2n),
+          improved: false
+        })
+        const all = [standing("board.bob", 2n ** 62n, 1n), standing("board.ann", 100n, 2n)]
+        assert.deepStrictEqual(yield* game.getTop({ board: "arena", limit: 0 }), { standings: all, count: 2n })
+        assert.deepStrictEqual((yield* game.getTop({ board: "arena", limit: 1 })).standings, all.slice(0, 1))
+        assert.deepStrictEqual(yield* game.getRank({ board: "arena", playerId: "board.ann" }), { standing: all[1] })
+        const around = yield* game.getAround({ board: "arena", playerId: "board.ann", distance: 0 })
+        assert.deepStrictEqual(around.standings, all)
+      })
+    )
+
+    it.effect("puts the lowest score of the sprint first, and lets equal ones share a rank", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const scores = { "sprint.a": 30n, "sprint.b": 20n, "sprint.c": 20n }
+        for (const [playerId, score] of Object.entries(scores)) {
+          yield* game.createPlayer({ playerId, name: "x" })
+          yield* game.submitScore({ playerId, board: "sprint", score })
+        }
+        const { standings } = yield* game.getTop({ board: "sprint", limit: 3 })
+        assert.deepStrictEqual(
+          standings.map(({ playerId, rank }) => [playerId, rank]),
+          [
+            ["sprint.b", 1n],
+            ["sprint.c", 1n],
+            ["sprint.a", 3n]
+          ]
+        )
+      })
+    )
+
+    it.effect("takes scores of players only, and knows who has none", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const submit = yield* Effect.flip(game.submitScore({ playerId: "nobody", board: "arena", score: 1n }))
+        assert.deepInclude(submit, { _tag: "PlayerNotFound", playerId: "nobody" })
+        const place = { playerId: "nobody", board: "arena" }
+        for (const call of [
+          Effect.asVoid(game.getRank(place)),
+          Effect.asVoid(game.getAround({ ...place, distance: 3 }))
+        ]) {
+          assert.deepInclude(yield* Effect.flip(call), { _tag: "PlayerNotRanked", ...place })
+        }
+      })
+    )
+
+    it.effect("refuses a board, a limit and a distance that there are not, naming the field", () =>
+      Effect.gen(function* () {
+        const game = yield* connect
+        const playerId = "p1"
+        for (const [field, call] of [
+          ["board", Effect.asVoid(game.getTop({ board: "arena:{x}", limit: 1 }))],
+          ["board", Effect.asVoid(game.submitScore({ playerId, board: "", score: 1n }))],
+          ["limit", Effect.asVoid(game.getTop({ board: "arena", limit: 101 }))],
+          ["limit", Effect.asVoid(game.getTop({ board: "arena", limit: -1 }))],
+          ["distance", Effect.asVoid(game.getAround({ playerId, board: "arena", distance: 50 }))],
+          ["player_id", Effect.asVoid(game.getRank({ playerId: "a:b", board: "arena" }))]
+        ] as const) {
+          assert.deepInclude(yield* Effect.flip<void, unknown, never>(call), { _tag: "InvalidRequest", field })
+        }
+      })
     )
   })

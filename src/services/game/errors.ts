@@ -29,8 +29,15 @@ export class RequestIdReused extends Grpc.TaggedError<RequestIdReused>()(
   { status: "FAILED_PRECONDITION" }
 ) {}
 
+/** The player has no score on the board. */
+export class PlayerNotRanked extends Grpc.TaggedError<PlayerNotRanked>()(
+  "PlayerNotRanked",
+  { playerId: Schema.String, board: Schema.String },
+  { status: "NOT_FOUND" }
+) {}
+
 /**
- * The database could not be asked, or its answer was lost.
+ * The database or the store of the boards could not be asked, or its answer was lost.
  *
  * - `outcome`: `not_applied` when surely nothing was changed; `unknown` when it may have been: ask before you repeat
  *   what is not idempotent

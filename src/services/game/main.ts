@@ -15,14 +15,16 @@ export const sections: Service["sections"] = []
 /** For a newcomer to try. */
 export const examples: Service["examples"] = [
   `game.GameService/CreatePlayer '{"player_id":"p1","name":"Ann"}'`,
-  `game.GameService/GainExp '{"player_id":"p1","request_id":"r1","amount":"250"}'`
+  `game.GameService/GainExp '{"player_id":"p1","request_id":"r1","amount":"250"}'`,
+  `game.GameService/SubmitScore '{"player_id":"p1","board":"arena","score":"1200"}'`,
+  `game.GameService/GetTop '{"board":"arena"}'`
 ]
 
 /**
  * What the game service runs on. Read bottom-up: each line may use all below it and closes before it.
  *
  * - `env`: which folder of config/ it reads
- * - `infra`: the database, real or embedded
+ * - `infra`: the database and the boards, real or embedded
  */
 export const main: Service["main"] = ({ env, infra }) =>
   GameApp.pipe(

@@ -1,0 +1,24 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { LeaderboardLive } from "xdooria/leaderboard/live"
+import { layerLive } from "xdooria/pg/live"
+import { client, single } from "../redis/Backends.ts"
+import * as RealServer from "../support/RealServer.ts"
+import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
+import { suite } from "./GameContract.ts"
+
+RealServer.suite("postgres", "the game service on a real PostgreSQL", (postgres) =>
+  RealServer.suite("redis", "and a real Redis", (redis) => {
+    const database = Effect.map(TemporaryDatabase.make(postgres), (server) =>
+      layerLive({ ...server, password: Redacted.make(server.password) })
+    )
+    suite(
+      "Game on live rooms",
+      Layer.merge(
+        Layer.unwrap(database),
+        LeaderboardLive.pipe(Layer.provide(Layer.effectContext(client(single(redis)))))
+      )
+    )
+  })
+)
