@@ -191,6 +191,24 @@ RealServer.suite("redis", "a server of its own", () => {
     )
   })
 
+  it.live("are dialled ten times a second at most, all together", () =>
+    Effect.gen(function* () {
+      const node = yield* RedisServer.start()
+      yield* node.kill()
+      const proxies = yield* Effect.all(
+        Array.from({ length: 8 }, () => FaultProxy.make({ host: node.host, port: node.port, seed: 1 }))
+      )
+      const addrs = proxies.map(({ port }) => `127.0.0.1:${port}`) as [string, ...Array<string>]
+      const options = { addrs, startTimeout: Duration.seconds(2) }
+      const [spent] = yield* Effect.timed(Effect.flip(Effect.scoped(build(options))))
+      const accepted = yield* Effect.all(proxies.map((proxy) => proxy.accepted))
+      const dials = accepted.reduce((sum, count) => sum + count, 0)
+      // The first to each are not held back.
+      assert.isAtMost(dials, Duration.toMillis(spent) / 100 + addrs.length)
+      assert.isAtLeast(dials, 10)
+    }).pipe(quiet)
+  )
+
   describe("its reserved connections", () => {
     it.live("are pool_size at most; who waits longer than acquire_timeout is told", () =>
       Effect.gen(function* () {
