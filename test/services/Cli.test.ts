@@ -184,19 +184,33 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
     }).pipe(Effect.scoped)
   )
 
-  it.live.each([
-    { what: "a wrong password", change: { XDOORIA_DATABASE_PASSWORD: "canary-secret" } },
-    { what: "an absent database", change: { XDOORIA_DATABASE_DATABASE: "absent" } },
-    { what: "no server", change: { XDOORIA_DATABASE_PORT: "1", XDOORIA_DATABASE_START_TIMEOUT: "0.5" } }
-  ])("ends with one message on $what", ({ change }) =>
-    Effect.gen(function* () {
-      const { code, stderr, stdout } = yield* xdooria(["serve", "--infra", "live"], {
-        ...variables(postgres),
-        ...change
-      })
-      assert.strictEqual(code, 1)
-      assert.match(stderr.trimEnd(), /^pg 127\.0\.0\.1:\d+\/\w+: [^\n]+$/)
-      assert.notInclude(stdout + stderr, "canary-secret")
-    })
-  )
+  RealServer.suite("redis", "and a real Redis", (redis) => {
+    it.live.each([
+      { what: "a wrong password", at: "pg", change: { XDOORIA_DATABASE_PASSWORD: "canary-secret" } },
+      { what: "an absent database", at: "pg", change: { XDOORIA_DATABASE_DATABASE: "absent" } },
+      { what: "no database", at: "pg", change: { XDOORIA_DATABASE_PORT: "1", XDOORIA_DATABASE_START_TIMEOUT: "0.5" } },
+      {
+        what: "an unknown user of Redis",
+        at: "redis",
+        change: { XDOORIA_REDIS_USERNAME: "nobody", XDOORIA_REDIS_PASSWORD: "canary-secret" }
+      },
+      {
+        what: "no Redis",
+        at: "redis",
+        change: { XDOORIA_REDIS_ADDRS: "127.0.0.1:1", XDOORIA_REDIS_START_TIMEOUT: "0.5" }
+      }
+    ])("ends with one message on $what", ({ at, change }) =>
+      Effect.gen(function* () {
+        const server = yield* TemporaryDatabase.make(postgres)
+        const { code, stderr, stdout } = yield* xdooria(["serve", "--infra", "live"], {
+          ...variables(server),
+          XDOORIA_REDIS_ADDRS: `${redis.host}:${redis.port}`,
+          ...change
+        })
+        assert.strictEqual(code, 1)
+        assert.match(stderr.trimEnd(), new RegExp(`^${at} 127\\.0\\.0\\.1:\\d+(/\\w+)?: [^\\n]+$`))
+        assert.notInclude(stdout + stderr, "canary-secret")
+      }).pipe(Effect.scoped)
+    )
+  })
 })

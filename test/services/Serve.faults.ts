@@ -28,36 +28,39 @@ const duringStart = (delay: number): Effect.Effect<Complaints, never, Scope.Scop
     })
   })
 
-/** A service on a database that nothing reaches any more. */
-const onBlackholedDatabase = Effect.gen(function* () {
-  const { postgres } = servers
+/** A service whose servers nothing reaches any more. */
+const onBlackholedServers = Effect.gen(function* () {
+  const { postgres, redis } = servers
   if (isMissing(postgres)) return yield* Effect.die(postgres.missing)
+  if (isMissing(redis)) return yield* Effect.die(redis.missing)
   const { database, password, user } = yield* TemporaryDatabase.make(postgres)
-  const proxy = yield* FaultProxy.make({ host: postgres.host, port: postgres.port, seed: 1 })
+  const toPostgres = yield* FaultProxy.make({ host: postgres.host, port: postgres.port, seed: 1 })
+  const toRedis = yield* FaultProxy.make({ host: redis.host, port: redis.port, seed: 1 })
   const serve = yield* ServeProcess.start(["--infra", "live"], {
     XDOORIA_DATABASE_HOST: "127.0.0.1",
-    XDOORIA_DATABASE_PORT: String(proxy.port),
+    XDOORIA_DATABASE_PORT: String(toPostgres.port),
     XDOORIA_DATABASE_USER: user,
     XDOORIA_DATABASE_PASSWORD: password,
-    XDOORIA_DATABASE_DATABASE: database
+    XDOORIA_DATABASE_DATABASE: database,
+    XDOORIA_REDIS_ADDRS: `127.0.0.1:${toRedis.port}`
   })
   yield* serve.address
-  yield* proxy.blackhole
+  yield* Effect.all([toPostgres.blackhole, toRedis.blackhole])
   return serve
 })
 
 const onBlackhole: Effect.Effect<Complaints, never, Scope.Scope> = Effect.gen(function* () {
-  const serve = yield* onBlackholedDatabase
+  const serve = yield* onBlackholedServers
   yield* serve.kill("SIGTERM")
   const { code, millis } = yield* serve.ended
-  return complain(`SIGTERM with the database away (code ${code}, ${millis} ms)`, {
+  return complain(`SIGTERM with the servers away (code ${code}, ${millis} ms)`, {
     "ends with code 0": code === 0,
     "ends within 10 s": millis <= 10_000
   })
 })
 
 const twice: Effect.Effect<Complaints, never, Scope.Scope> = Effect.gen(function* () {
-  const serve = yield* onBlackholedDatabase
+  const serve = yield* onBlackholedServers
   yield* serve.kill("SIGTERM")
   // Together with the first: what Ctrl-C does under npm.
   yield* serve.kill("SIGINT")
@@ -74,8 +77,8 @@ export default [
   Fault.scenario({
     id: "F66",
     room: "services",
-    title: "SIGTERM during the start, twice, and with the database away",
-    servers: ["postgres"],
+    title: "SIGTERM during the start, twice, and with the servers away",
+    servers: ["postgres", "redis"],
     scaled: { delays: [700] },
     full: { delays: Array.from({ length: 30 }, (_, i) => i * 100) },
     run: ({ delays }) =>
