@@ -55,6 +55,11 @@ const ask = <A>(command: string, run: () => Promise<A>, lost: Effect.Effect<void
     Effect.raceFirst(Effect.andThen(lost, Effect.fail(failure({}, command))))
   )
 
+/** Ends a connection. The driver would wait 2 seconds for the end of one that has ended. */
+const closed = (connection: Connection): void => {
+  if (connection.native.status !== "end") connection.close()
+}
+
 /** What is heard on one connection. */
 class Heard implements Link {
   readonly lost: Effect.Effect<void>
@@ -83,7 +88,7 @@ class Heard implements Link {
   }
 
   close(): void {
-    this.connection.close()
+    closed(this.connection)
     Deferred.doneUnsafe(this.end, Effect.void)
   }
 
@@ -183,7 +188,7 @@ export const idOf = ({ isSharded, text }: Name): string => `${isSharded ? "s" : 
  */
 export const open = (nodes: Nodes, place: string): Effect.Effect<Link, RedisFailure, Scope.Scope> =>
   Effect.gen(function* () {
-    const connection = yield* Effect.acquireRelease(dialled(nodes, place), (made) => Effect.sync(() => made.close()), {
+    const connection = yield* Effect.acquireRelease(dialled(nodes, place), (made) => Effect.sync(() => closed(made)), {
       interruptible: true
     })
     const heard = new Heard(nodes, connection)
