@@ -6,10 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Exit from "effect/Exit"
+import { networkInterfaces } from "node:os"
 import { Command, Key, Redis, type RedisFailure, type RedisOptions, Script } from "xdooria/redis"
 import { layerLive } from "xdooria/redis/live"
 import { slotOf } from "../../src/redis/internal/slot.ts"
@@ -20,6 +22,10 @@ import { cluster, eventually, sentinel, single } from "./Backends.ts"
 
 const build = (options: Partial<RedisOptions>) =>
   Effect.map(Layer.build(layerLive(options)), (context) => Context.get(context, Redis))
+
+const hasIpv6 = Object.values(networkInterfaces())
+  .flat()
+  .some((one) => one?.address === "::1")
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -135,6 +141,17 @@ RealServer.suite("redis", "a server of its own", () => {
       }).pipe(quiet)
     )
   })
+
+  it.live.skipIf(!hasIpv6)("is found by an address of IPv6", () =>
+    Effect.gen(function* () {
+      const { port } = yield* RedisServer.start({ args: ["--bind", "127.0.0.1", "::1"] })
+      const redis = yield* build({ addrs: [`[::1]:${port}`] })
+      assert.strictEqual(yield* redis.run(add([key], 1)), 1)
+      assert.isFalse(
+        yield* Effect.scoped(Effect.flatMap(redis.reserve(), (own) => own.run(Command.exists(keyOf("x")))))
+      )
+    })
+  )
 
   describe("that restarts", () => {
     it.live("has its scripts again, and is found again by all that wait", () =>
@@ -338,13 +355,21 @@ RealServer.suite("redisSentinel", "sentinels of its own", () => {
     60_000
   )
 
-  it.live("fails to start, by name, when the sentinels know no such primary", () =>
+  it.live("fails to start, by name, when they know no such primary, or refuse the password", () =>
     Effect.gen(function* () {
       const servers = yield* RedisServer.sentinel()
+      const known = sentinel(servers.name, servers.sentinels)
       const options = { ...sentinel("nobody", servers.sentinels), startTimeout: Duration.millis(500) }
       const error = yield* Effect.flip(Effect.scoped(build(options)))
       assert.strictEqual(error._tag, "RedisFailure")
       assert.include(error.message, "the sentinel knows no such primary")
+      for (const one of servers.sentinels) {
+        yield* one.command("ACL", "SETUSER", "default", "resetpass", ">canary8f2")
+      }
+      const refused = yield* Effect.flip(Effect.scoped(build(known)))
+      assert.deepInclude(refused.reason, { _tag: "Authentication", code: "NOAUTH" })
+      const redis = yield* build({ ...known, sentinelPassword: Redacted.make("canary8f2") })
+      assert.strictEqual(yield* redis.run(add([key], 1)), 1)
     }).pipe(quiet)
   )
 })

@@ -82,8 +82,6 @@ export class Connection {
   mayMulti = false
   /** Whether it may be given commands. */
   isOpen = false
-  /** Whether what was said on it changed how it treats the next command. */
-  isAltered = false
   private problem: RedisFailureReason | undefined
   private isGathering = false
   private readonly onEnd: Array<() => void> = []
@@ -200,22 +198,24 @@ const connected = (
     return Effect.sync(() => connection.close())
   })
 
-const isDenied = (reason: RedisFailureReason): boolean => reason._tag === "PermissionDenied"
+/** A server that does not let one ask may be used. */
+const ifAllowed = (question: Effect.Effect<void, RedisFailureReason>): Effect.Effect<void, RedisFailureReason> =>
+  Effect.catch(question, (reason) => (reason._tag === "PermissionDenied" ? Effect.void : Effect.fail(reason)))
 
-/** Asks what must be known before a connection is given commands. A server that does not let one ask may be used. */
+/** Says and asks what must be known before a connection is given commands. */
 const prepared = (
   connection: Connection,
   { db, primaryOnly }: DialOptions
-): Effect.Effect<unknown, RedisFailureReason> => {
-  const select = db === 0 ? Effect.void : Effect.asVoid(connection.ask(Wire.words("SELECT", String(db))))
-  const role = Effect.flatMap(connection.ask(Wire.words("ROLE")), (reply) =>
+): Effect.Effect<void, RedisFailureReason> => {
+  const select = Effect.asVoid(connection.ask(Wire.words("SELECT", String(db))))
+  // A server that loads its data says so, to a PING too.
+  const serves = Effect.asVoid(connection.ask(ping))
+  const isPrimary = Effect.flatMap(connection.ask(Wire.words("ROLE")), (reply) =>
     Array.isArray(reply) && reply[0] !== "master" ? Effect.fail(new ReadOnly()) : Effect.void
   )
-  // While it loads its data it says so, to a PING too.
-  const greeting = Effect.andThen(connection.ask(ping), primaryOnly ? role : Effect.void)
-  return Effect.andThen(
-    select,
-    Effect.catch(greeting, (reason) => (isDenied(reason) ? Effect.void : Effect.fail(reason)))
+  return (db === 0 ? Effect.void : select).pipe(
+    Effect.andThen(ifAllowed(serves)),
+    Effect.andThen(primaryOnly ? ifAllowed(isPrimary) : Effect.void)
   )
 }
 

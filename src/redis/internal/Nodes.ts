@@ -216,14 +216,20 @@ export class Nodes {
     )
   )
 
-  /** Connects; the connection ends with the client at the latest. */
+  /**
+   * Connects; the connection ends with the client at the latest.
+   *
+   * - `onMade`: gets the connection as soon as it is made, before it may be used
+   */
   readonly dialled = (
     address: string,
-    options: DialOptions = this.options.dial
+    options: DialOptions = this.options.dial,
+    onMade: (connection: Connection) => void = () => {}
   ): Effect.Effect<Connection, RedisFailureReason> =>
     dial(address, options, (connection) => {
       this.open.add(connection)
       connection.native.once("end", () => this.open.delete(connection))
+      onMade(connection)
     })
 
   private get allEnded(): Effect.Effect<void> {

@@ -120,11 +120,19 @@ export class Pool {
       }
       // Of the connections to other servers, or that have ended, the one that was left first makes room.
       while (this.idle.length > 0 && this.idle.length + this.held > this.options.size) this.idle.shift()!.close()
-      return Effect.andThen(this.isTroubled ? this.nodes.gate : Effect.void, this.nodes.dialled(address)).pipe(
-        Effect.tap((connection) =>
+      // Whoever is interrupted meanwhile has it closed.
+      lease.isSpoiled = true
+      const made = (connection: Connection) => {
+        lease.connection = connection
+      }
+      return Effect.andThen(
+        this.isTroubled ? this.nodes.gate : Effect.void,
+        this.nodes.dialled(address, undefined, made)
+      ).pipe(
+        Effect.tap(() =>
           Effect.sync(() => {
             this.isTroubled = false
-            lease.connection = connection
+            lease.isSpoiled = false
           })
         ),
         Effect.tapError(() =>
