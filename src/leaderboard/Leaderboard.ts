@@ -198,9 +198,7 @@ export type BoardOptions = { readonly key: string; readonly seasons?: { readonly
 type ScoreOf<O> = O extends { readonly score: "int64" } ? bigint : number
 
 /** The board that options declare. */
-export type BoardOf<O extends BoardOptions> = O extends { readonly seasons: object }
-  ? SeasonBoard<ScoreOf<O>>
-  : Board<ScoreOf<O>>
+export type BoardOf<O> = O extends { readonly seasons: object } ? SeasonBoard<ScoreOf<O>> : Board<ScoreOf<O>>
 
 /** The most entries of a page, and of members in one call of `many` and `friends`. */
 export const limits = { page: 100, members: 500 } as const

@@ -35,6 +35,18 @@ const rowOf = (target: Target, board: Memory.Memory, old: Row | undefined, write
   return { member: write.member, score, tick: view.ties === "first" ? tickOf(board, now) : 0 }
 }
 
+const placed = ({ view }: Target, board: Memory.Memory, row: Row): Placed => ({
+  score: row.score,
+  rank: Memory.locate(view, board.ranking, row).rank
+})
+
+/** Why a write is refused, or undefined. */
+const shut = ({ view }: Target, board: Memory.Memory, season: string | undefined) =>
+  (view.keepMillis === undefined && season === undefined) ||
+  (board.open !== undefined && (season ?? board.open) === board.open)
+    ? undefined
+    : refused(new SeasonClosed({ open: board.open ?? "" }))
+
 const makeStore = (): Store => {
   const boards = new Map<string, Memory.Memory>()
 
@@ -62,24 +74,12 @@ const makeStore = (): Store => {
       return result instanceof LeaderboardError ? Effect.fail(result) : Effect.succeed(result)
     })
 
-  /** Why a write is refused, or undefined. */
-  const shut = ({ view }: Target, board: Memory.Memory, season: string | undefined) =>
-    (view.keepMillis === undefined && season === undefined) ||
-    (board.open !== undefined && (season ?? board.open) === board.open)
-      ? undefined
-      : refused(new SeasonClosed({ open: board.open ?? "" }))
-
   const read = <A>(target: Target, body: (frozen: Memory.Frozen) => A) =>
     step(target, (board) => {
       const { season } = target.view
       const frozen = season === undefined ? board : board.frozen.get(season)
       return frozen === undefined ? refused(new SeasonNotFound()) : body(frozen)
     })
-
-  const placed = ({ view }: Target, board: Memory.Memory, row: Row): Placed => ({
-    score: row.score,
-    rank: Memory.locate(view, board.ranking, row).rank
-  })
 
   return {
     update: (target, write) =>

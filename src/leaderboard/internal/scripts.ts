@@ -1,0 +1,301 @@
+// The scripts as commands: what goes in, and what comes out.
+import * as Result from "effect/Result"
+import * as Command from "../../redis/Command.ts"
+import * as Key from "../../redis/Key.ts"
+import { UnexpectedReply } from "../../redis/RedisError.ts"
+import * as Script from "../../redis/Script.ts"
+import type { Score, ScoreRange, View } from "../Leaderboard.ts"
+import * as Codec from "./codec.ts"
+import * as Lua from "./lua.ts"
+import { endsOf } from "./order.ts"
+import {
+  type Found,
+  type From,
+  operationMillis,
+  type Placed,
+  type SeasonRow,
+  type Slice,
+  type Target,
+  type Write
+} from "./store.ts"
+
+type BoardKey = Key.Key<"board">
+
+/** What a script says in place of a reply. `open`: the season that is open, empty for none. */
+export interface Refusal {
+  readonly refused: "closed" | "open" | "range" | "reused" | "missing"
+  readonly open: string
+}
+
+type Decoded<A> = Result.Result<A, UnexpectedReply>
+
+const unexpected = Result.fail(new UnexpectedReply({ problem: "not what the script returns" }))
+
+const words: ReadonlyArray<unknown> = ["closed", "open", "range", "reused", "missing"]
+
+/** Reads a refusal, or what a script returns otherwise. */
+const orRefused =
+  <A>(decode: (reply: ReadonlyArray<Command.Reply>) => Decoded<A>): Command.Decode<A | Refusal> =>
+  (reply) => {
+    if (!Array.isArray(reply)) return unexpected
+    const list = reply as ReadonlyArray<Command.Reply>
+    return words.includes(list[0])
+      ? Result.succeed({ refused: list[0] as Refusal["refused"], open: String(list[1] ?? "") })
+      : decode(list)
+  }
+
+/** A season's own keys: what it knows of itself, its sorted set, its hash, its scores. */
+const seasonKeys = (key: BoardKey, season: string) =>
+  [
+    Key.beside(key, `xd:board-season:${season}`),
+    Key.beside(key, `xd:board-result:${season}`),
+    Key.beside(key, `xd:board-result-members:${season}`),
+    Key.beside(key, `xd:board-result-scores:${season}`)
+  ] as const
+
+/** The keys of a view: sorted set, hash, scores, and what it knows of itself. */
+const keysOf = ({ key, view: { season } }: Target): readonly [BoardKey, BoardKey, BoardKey, BoardKey] => {
+  if (season === undefined) {
+    return [key, Key.beside(key, "xd:board"), Key.beside(key, "xd:board-scores"), Key.beside(key, "xd:board-state")]
+  }
+  const [state, rows, members, scores] = seasonKeys(key, season)
+  return [rows, members, scores, state]
+}
+
+const listKey = (key: BoardKey) => Key.beside(key, "xd:board-seasons")
+
+const four = ["rows", "members", "scores", "state"] as const
+
+const args = (...values: ReadonlyArray<string | number>) => values
+
+const done = orRefused(([word]) => (word === "done" ? Result.succeed(undefined) : unexpected))
+
+const make = (view: View<Score>) => {
+  const lua = Lua.textsOf(view)
+
+  const placed = (z: Command.Reply, digits: Command.Reply, rank: Command.Reply): Decoded<Placed> =>
+    Result.all({ score: Codec.scoreOf(view, z, String(digits)), rank: Command.integer(rank) })
+
+  const found = ([stored = null, z = null, index = null, rank = null, better = null]: ReadonlyArray<Command.Reply>) =>
+    Result.all({
+      row: Codec.rowOf(view, stored, z),
+      index: Command.integer(index),
+      rank: Command.integer(rank),
+      better: Command.integer(better)
+    })
+
+  const slice = ([total = null, first = null, rank = null, rows]: ReadonlyArray<Command.Reply>): Decoded<Slice> => {
+    if (!Array.isArray(rows)) return unexpected
+    const flat = rows as ReadonlyArray<Command.Reply>
+    const lines = Array.from({ length: flat.length / 2 }, (_, i) => Codec.rowOf(view, flat[2 * i]!, flat[2 * i + 1]!))
+    return Result.all({
+      total: Command.integer(total),
+      first: Command.integer(first),
+      rank: Command.integer(rank),
+      rows: Result.all(lines)
+    })
+  }
+
+  return {
+    update: Script.make({
+      name: "leaderboard.update",
+      lua: lua.update,
+      keys: [...four, "operation"],
+      args,
+      reply: orRefused(([z = null, digits = null, rank = null, z2 = null, digits2 = null, rank2 = null]) =>
+        Result.all({
+          // cjson gives back false where the script itself gave nothing.
+          before: z === null ? Result.succeed(undefined) : placed(z, digits, rank),
+          after: placed(z2, digits2, rank2)
+        })
+      )
+    }),
+    remove: Script.make({
+      name: "leaderboard.remove",
+      lua: lua.remove,
+      keys: four,
+      args,
+      reply: Command.optional(orRefused(([z = null, digits = null, rank = null]) => placed(z, digits, rank))),
+      idempotent: true
+    }),
+    slice: Script.make({
+      name: "leaderboard.slice",
+      lua: lua.slice,
+      keys: four,
+      args,
+      reply: orRefused(slice),
+      idempotent: true
+    }),
+    many: Script.make({
+      name: "leaderboard.many",
+      lua: lua.many,
+      keys: four,
+      args,
+      reply: orRefused(([total = null, ...rest]) =>
+        Result.all({
+          total: Command.integer(total),
+          found: Result.all(
+            rest.map((one): Decoded<Found | undefined> =>
+              Array.isArray(one) ? found(one as ReadonlyArray<Command.Reply>) : Result.succeed(undefined)
+            )
+          )
+        })
+      ),
+      idempotent: true
+    }),
+    count: Script.make({
+      name: "leaderboard.count",
+      lua: lua.count,
+      keys: four,
+      args,
+      reply: (reply) =>
+        typeof reply === "number" ? Command.integer(reply) : orRefused<number>(() => unexpected)(reply),
+      idempotent: true
+    }),
+    turn: Script.make({
+      name: "leaderboard.turn",
+      lua: lua.turn,
+      keys: [...four, "seasons", "closing", "itsRows", "itsMembers", "itsScores", "opening"],
+      args,
+      reply: done,
+      idempotent: true
+    }),
+    advance: Script.make({
+      name: "leaderboard.advance",
+      lua: lua.advance,
+      keys: [...four, "season", "itsRows", "itsMembers", "itsScores"],
+      args,
+      reply: done,
+      idempotent: true
+    })
+  }
+}
+
+const made = new Map<string, ReturnType<typeof make>>()
+
+/** The scripts for a view: one set for each kind of board, made when first used. */
+const scriptsOf = (view: View<Score>): ReturnType<typeof make> => {
+  const kind = `${view.ties}/${view.score}/${view.order}`
+  const known = made.get(kind) ?? make(view)
+  made.set(kind, known)
+  return known
+}
+
+const seasonArg = ({ keepMillis }: View<Score>, season: string | undefined): string =>
+  season !== undefined ? `=${season}` : keepMillis === undefined ? "" : "any"
+
+/** Sets, adds to or betters a score. */
+export const update = (target: Target, { member, mode, operation, season, value }: Write) => {
+  const { key, view } = target
+  const { digits, z } = Codec.storedOf(view, value)
+  const amount = mode === "increment" ? Codec.incrementOf(view, value) : digits + z
+  const [rows, members, scores, state] = keysOf(target)
+  const remembered = operation === undefined ? state : Key.beside(key, `xd:board-operation:${operation}`)
+  const command = scriptsOf(view).update(
+    [rows, members, scores, state, remembered],
+    seasonArg(view, season),
+    mode,
+    member,
+    amount,
+    z,
+    digits,
+    operation ?? "",
+    operationMillis
+  )
+  return mode === "increment" && operation === undefined ? command : Command.idempotent(command)
+}
+
+/** Takes a member off; replies null where it was not. */
+export const remove = (target: Target, member: string, season: string | undefined) =>
+  scriptsOf(target.view).remove(keysOf(target), seasonArg(target.view, season), member)
+
+const frozenArg = ({ season }: View<Score>): string => (season === undefined ? "" : "frozen")
+
+const endArgs = (view: View<Score>, range: ScoreRange<Score>): ReadonlyArray<string> => {
+  const { best, worst } = endsOf(view, range)
+  return [best, worst].flatMap((end) => {
+    if (end === undefined) return ["", ""]
+    const { digits, z } = Codec.storedOf(view, end)
+    return [z, digits]
+  })
+}
+
+const fromArgs = (view: View<Score>, from: From): ReadonlyArray<string | number> => {
+  switch (from._tag) {
+    case "Offset":
+      return ["offset", "", "", "", "", from.offset, from.limit]
+    case "After":
+      return ["after", Codec.storedOf(view, from.row.score).z, Codec.memberOf(view, from.row), "", "", 0, from.limit]
+    case "Around":
+      return ["around", from.member, "", "", "", 0, from.radius]
+    case "Scores":
+      return ["scores", ...endArgs(view, from.range), from.offset, from.limit]
+  }
+}
+
+/** Rows one after another. */
+export const slice = (target: Target, from: From) =>
+  scriptsOf(target.view).slice(keysOf(target), frozenArg(target.view), ...fromArgs(target.view, from))
+
+/** Members, each with its place. */
+export const many = (target: Target, of: ReadonlyArray<string>) =>
+  scriptsOf(target.view).many(keysOf(target), frozenArg(target.view), ...of)
+
+/** How many have a score in a range. */
+export const count = (target: Target, range: ScoreRange<Score>) =>
+  scriptsOf(target.view).count(keysOf(target), frozenArg(target.view), ...endArgs(target.view, range))
+
+/** Closes one season, opens another. */
+export const turn = (target: Target, closing: string | undefined, opening: string | undefined) => {
+  const { key } = target
+  const [rows, members, scores, state] = keysOf(target)
+  // Where there is none its keys are not looked at.
+  const closed = closing === undefined ? ([state, state, state, state] as const) : seasonKeys(key, closing)
+  const opened = opening === undefined ? state : seasonKeys(key, opening)[0]
+  return scriptsOf(target.view).turn(
+    [rows, members, scores, state, listKey(key), ...closed, opened],
+    closing ?? "",
+    opening ?? ""
+  )
+}
+
+/** Notes how far the rewards of a season came. */
+export const advance = (target: Target, season: string, rewarded: number, isSettled: boolean) =>
+  scriptsOf(target.view).advance(
+    [...keysOf(target), ...seasonKeys(target.key, season)],
+    rewarded,
+    isSettled ? "settled" : "",
+    target.view.keepMillis ?? 0
+  )
+
+/** The ids of the seasons, in the order in which they were opened. */
+export const seasonIds = ({ key }: Target) =>
+  Command.make("ZRANGE", [listKey(key), 0, -1], Command.listOf(Command.text), { idempotent: true })
+
+const seasonScript = Script.make({
+  name: "leaderboard.season",
+  lua: Lua.season,
+  keys: ["seasons", "season"],
+  args: (id: string) => [id],
+  reply: Command.optional(Command.listOf(Command.optionalText)),
+  idempotent: true
+})
+
+const seasonRow = (id: string, values: ReadonlyArray<string | undefined>): SeasonRow => {
+  const [state, opened, closed, members, rewarded] = values
+  return {
+    id,
+    // Only the scripts write it.
+    state: state as SeasonRow["state"],
+    opened: Number(opened),
+    closed: closed === undefined ? undefined : Number(closed),
+    members: Number(members ?? 0),
+    rewarded: Number(rewarded ?? 0)
+  }
+}
+
+/** A season, or undefined when it has expired. */
+export const season = ({ key }: Target, id: string): Command.Command<SeasonRow | undefined, "board"> =>
+  Command.map(seasonScript([listKey(key), seasonKeys(key, id)[0]], id), (values) =>
+    values === undefined ? undefined : seasonRow(id, values)
+  )
