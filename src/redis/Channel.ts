@@ -6,12 +6,16 @@ import { InvalidInput, RedisFailure } from "./RedisError.ts"
 
 const TypeId = "~xdooria/redis/Channel"
 
-/** A channel of messages `A`, of whichever slot. */
-export interface Any<in out A = any> {
+/** A channel of whichever messages and slot. */
+export interface Any {
   readonly [TypeId]: unknown
   /** Names it; the client's prefix stands before it on the server. */
   readonly key: Key.Any
   readonly isSharded: boolean
+}
+
+/** A channel of messages `A`, of whichever slot. */
+export interface Typed<in out A> extends Any {
   /** A message as JSON text, and back. */
   readonly schema: Schema.Codec<A, string>
 }
@@ -22,7 +26,7 @@ export interface Any<in out A = any> {
  * - `A`: its messages, on the wire the JSON text of what their schema encodes to
  * - `Slot`: that of its key when it is sharded, as for Key; never otherwise
  */
-export interface Channel<in out A, in out Slot extends string = never> extends Any<A> {
+export interface Channel<in out A, in out Slot extends string = never> extends Typed<A> {
   readonly [TypeId]: (slot: Slot) => Slot
 }
 
@@ -47,7 +51,7 @@ export type Event<A> = { readonly _tag: "Message"; readonly value: A } | { reado
 export const make =
   <const Words extends string, A, I>(words: string extends Words ? never : Words, schema: Schema.Codec<A, I>) =>
   (...parts: ReadonlyArray<string>): Result.Result<Channel<A>, RedisFailure> =>
-    Result.map(Key.make(words, ...parts), (key) => build<A, never>(key, false, schema))
+    Result.map(Key.make(words, ...parts), (key) => build<A, I, never>(key, false, schema))
 
 /**
  * A sharded channel, in the slot of a key: its messages pass only through the node that has the key, so that a script or
@@ -61,12 +65,12 @@ export const sharded = <Slot extends string, const Words extends string, A, I>(
   key: Key.Key<Slot>,
   words: string extends Words ? never : Words,
   schema: Schema.Codec<A, I>
-): Channel<A, Slot> => build<A, Slot>(Key.beside(key, words), true, schema)
+): Channel<A, Slot> => build<A, I, Slot>(Key.beside(key, words), true, schema)
 
-const build = <A, Slot extends string>(
+const build = <A, I, Slot extends string>(
   key: Key.Any,
   isSharded: boolean,
-  schema: Schema.Codec<A, any>
+  schema: Schema.Codec<A, I>
 ): Channel<A, Slot> => ({
   [TypeId]: (slot) => slot,
   key,
@@ -86,7 +90,7 @@ export const render = (channel: Any, prefix: string): string => Key.render(chann
  *
  * Fails with `InvalidInput` when the schema does not encode it; says nothing of the value.
  */
-export const encode = <A>(channel: Any<A>, value: A): Result.Result<string, RedisFailure> =>
+export const encode = <A>(channel: Typed<A>, value: A): Result.Result<string, RedisFailure> =>
   Result.mapError(
     Schema.encodeResult(channel.schema)(value),
     () => new RedisFailure({ reason: new InvalidInput({ problem: "the schema of the channel does not encode it" }) })
@@ -99,5 +103,5 @@ export const undecodable = Metric.counter("redis_messages_undecodable_total", {
 })
 
 /** A message from the wire; fails, without details, when it is not one. */
-export const decode = <A>(channel: Any<A>, text: string): Result.Result<A, void> =>
+export const decode = <A>(channel: Typed<A>, text: string): Result.Result<A, void> =>
   Result.mapError(Schema.decodeResult(channel.schema)(text), () => undefined)

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Command from "./Command.ts"
 import { consumer, type ConsumeOptions } from "./internal/consume.ts"
 import { appendOnce, dead, replayOne } from "./internal/eventScripts.ts"
-import * as Key from "./Key.ts"
+import type * as Key from "./Key.ts"
 import { Redis } from "./Redis.ts"
 import { InvalidInput, RedisFailure } from "./RedisError.ts"
 
@@ -121,7 +121,7 @@ export const progress = <A, Slot extends string>(
     // There is no stream.
     Effect.catchIf(
       ({ reason }) => reason._tag === "Rejected",
-      () => Effect.succeed(undefined)
+      () => Effect.undefined
     )
   )
 

@@ -132,7 +132,7 @@ export class Redis extends Context.Service<
      *
      * Fails with what no reconnection mends: `PermissionDenied`, `Authentication`, `TlsFailed`, `Rejected`.
      */
-    readonly subscribe: <A>(channel: Channel.Any<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
+    readonly subscribe: <A>(channel: Channel.Typed<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
     /**
      * Reads, decides what to do, and does it only if nobody has changed one of `keys` meanwhile (WATCH); otherwise begins
      * again, after a short random time.

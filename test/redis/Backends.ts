@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { Cluster, Redis as Driver } from "ioredis"
 import { randomUUID } from "node:crypto"
-import { Redis } from "xdooria/redis"
+import type { Redis } from "xdooria/redis"
 import { layerLive } from "xdooria/redis/live"
 import * as RealServer from "../support/RealServer.ts"
 

@@ -29,7 +29,7 @@ const isMessage = (event: Channel.Event<Chat>) => event._tag === "Message"
 const isGap = (event: Channel.Event<Chat>) => event._tag === "Gap"
 
 /** Hears a channel until the scope ends, and gives what it heard, once the server has confirmed. */
-const hearing = (channel: Channel.Any<Chat>) =>
+const hearing = (channel: Channel.Typed<Chat>) =>
   Effect.gen(function* () {
     const redis = yield* Redis
     const recorder = yield* Recorder.make<Channel.Event<Chat>>()
@@ -85,7 +85,7 @@ suites("channels", (options) => {
           // What is published through several nodes of a cluster has no order.
           const heardOf = numbers(messages)
           assert.deepStrictEqual(
-            channel.isSharded ? heardOf : heardOf.sort((a, b) => a - b),
+            channel.isSharded ? heardOf : heardOf.toSorted((a, b) => a - b),
             Array.from({ length: 20 }, (_, n) => n)
           )
           assert.lengthOf((yield* heard.all).filter(isGap), 1)

@@ -140,7 +140,7 @@ suites("EventStream", (options, kind) => {
           )
         yield* Effect.raceFirst(Effect.raceFirst(one("a"), one("b")), Deferred.await(enough))
         assert.deepStrictEqual(
-          [...seen].sort((a, b) => a - b),
+          [...seen].toSorted((a, b) => a - b),
           Array.from({ length: 40 }, (_, n) => n)
         )
         assert.strictEqual((yield* collect(stream, { group: "other", consumer: "a" }, 40)).length, 40)
@@ -276,7 +276,7 @@ suites("EventStream", (options, kind) => {
               seen.push(`${consumer} ${id}`)
               if (id === left) return void (yield* Deferred.succeed(both, undefined))
               yield* Deferred.succeed(inHand, undefined)
-              yield* Effect.never
+              return yield* Effect.never
             })
           )
         const slow = yield* Effect.forkChild(consume("slow"))

@@ -46,7 +46,7 @@ const addTo = EffectRedis.script((a: string, b: string, n: number) => [a, b, n],
 const namesUnder = (native: Effect.Success<ReturnType<typeof driver>>, prefix: string) =>
   Effect.promise(async () => {
     const nodes = "nodes" in native ? native.nodes("master") : [native]
-    return (await Promise.all(nodes.map((node) => node.keys(`${prefix}*`)))).flat().sort()
+    return (await Promise.all(nodes.map((node) => node.keys(`${prefix}*`)))).flat().toSorted()
   })
 
 /** As withClient, with no prefix: what the test has named is removed. */
@@ -197,7 +197,7 @@ suites("Effect's modules", (options, kind) => {
         const tag = kind === "cluster" ? "{app}" : "app"
         assert.deepStrictEqual(
           yield* namesUnder(native, keyPrefix),
-          [`${keyPrefix}${tag}:a`, `${keyPrefix}plain`, `${keyPrefix}{x}app:b`].sort()
+          [`${keyPrefix}${tag}:a`, `${keyPrefix}plain`, `${keyPrefix}{x}app:b`].toSorted()
         )
         const [cursor, names] = yield* redis.send<[string, Array<string>]>(
           "SCAN",

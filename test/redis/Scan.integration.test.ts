@@ -17,10 +17,10 @@ const fill = (count: number) =>
     const redis = yield* Redis
     const keys = yield* players(count)
     yield* redis.batch(keys.map((key) => Command.set(key, "1")))
-    return keys.map(({ name }) => name).sort()
+    return keys.map(({ name }) => name).toSorted()
   })
 
-const names = (keys: ReadonlyArray<Key.Any>) => [...new Set(keys.map(({ name }) => name))].sort()
+const names = (keys: ReadonlyArray<Key.Any>) => [...new Set(keys.map(({ name }) => name))].toSorted()
 
 suites("scan", (options) => {
   const keyPrefix = freshPrefix()

@@ -49,7 +49,7 @@ const rangeArgs = (range: Range): ReadonlyArray<string | number> => {
   if (range.by === "rank") return [range.start, range.stop, ...reversed]
   const ends = [bound(range.min), bound(range.max)]
   const limit = range.limit === undefined ? [] : ["LIMIT", range.limit.offset, range.limit.count]
-  return [...(range.reversed === true ? ends.reverse() : ends), "BYSCORE", ...reversed, ...limit]
+  return [...(range.reversed === true ? ends.toReversed() : ends), "BYSCORE", ...reversed, ...limit]
 }
 
 /** When a member's score is set: `ifHigher` and `ifLower` add an absent one too. */

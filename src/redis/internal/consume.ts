@@ -27,7 +27,7 @@ export interface ConsumeOptions {
 }
 
 /** Handles an event; undefined when its text is none. */
-type Handle<R> = (id: string, text: string) => Effect.Effect<void, unknown, R> | undefined
+type Handle<E, R> = (id: string, text: string) => Effect.Effect<void, E, R> | undefined
 
 /** How long a reader waits for an event, in milliseconds: so long an interrupted one may hold its connection. */
 const blockMillis = 1_000
@@ -49,11 +49,11 @@ const problemOf = (cause: Cause.Cause<unknown>): string => {
   return typeof tag === "string" ? tag : "Failure"
 }
 
-class Consumer<Slot extends string, R> {
+class Consumer<Slot extends string, E, R> {
   private readonly redis: Redis["Service"]
   private readonly key: Key.Key<Slot>
   private readonly options: ConsumeOptions
-  private readonly handle: Handle<R>
+  private readonly handle: Handle<E, R>
   private readonly attempts: number
   private readonly claimMillis: number
   /** Handled, and not known to be acknowledged. */
@@ -62,7 +62,7 @@ class Consumer<Slot extends string, R> {
   private claimFrom = beginning
   private nextClaim = 0
 
-  constructor(redis: Redis["Service"], key: Key.Key<Slot>, options: ConsumeOptions, handle: Handle<R>) {
+  constructor(redis: Redis["Service"], key: Key.Key<Slot>, options: ConsumeOptions, handle: Handle<E, R>) {
     this.redis = redis
     this.key = key
     this.options = options
@@ -185,7 +185,7 @@ class Consumer<Slot extends string, R> {
   }
 
   /** Tries a handler, again after a failure or a defect; an interruption is passed on. */
-  private tried(handling: Effect.Effect<void, unknown, R>): Effect.Effect<Exit.Exit<void, unknown>, never, R> {
+  private tried(handling: Effect.Effect<void, E, R>): Effect.Effect<Exit.Exit<void, E>, never, R> {
     const first = Duration.fromInputUnsafe(this.options.retryAfter ?? "100 millis")
     const schedule = Schedule.min([Schedule.exponential(first), Schedule.spaced("10 seconds")]).pipe(
       Schedule.upTo({ times: this.attempts - 1 })
@@ -193,10 +193,11 @@ class Consumer<Slot extends string, R> {
     return handling.pipe(
       Effect.sandbox,
       Effect.retry({ schedule, while: (cause) => !Cause.hasInterrupts(cause) }),
-      Effect.catch((cause) => Effect.failCause(cause)),
+      Effect.catch(Effect.failCause),
       Effect.exit,
-      Effect.flatMap((exit) =>
-        Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause) ? Effect.interrupt : Effect.succeed(exit)
+      Effect.filterOrElse(
+        (exit) => Exit.isSuccess(exit) || !Cause.hasInterrupts(exit.cause),
+        () => Effect.interrupt
       )
     )
   }
@@ -227,9 +228,9 @@ class Consumer<Slot extends string, R> {
 }
 
 /** See EventStream.consume. */
-export const consumer = <Slot extends string, R>(
+export const consumer = <Slot extends string, E, R>(
   redis: Redis["Service"],
   key: Key.Key<Slot>,
   options: ConsumeOptions,
-  handle: Handle<R>
+  handle: Handle<E, R>
 ): Effect.Effect<never, RedisFailure, R> => new Consumer(redis, key, options, handle).run

@@ -148,7 +148,7 @@ export const make = (
         })
     })
 
-    return <A>(channel: Channel.Any<A>) =>
+    return <A>(channel: Channel.Typed<A>) =>
       Effect.gen(function* () {
         const text = Channel.render(channel, options.keyPrefix)
         const topic = yield* RcMap.get(topics, Link.idOf({ isSharded: channel.isSharded, text }))
@@ -164,7 +164,7 @@ export const make = (
 const gap = { _tag: "Gap" } as const
 
 /** What a reader reads, decoded. */
-const events = <A>(channel: Channel.Any<A>, reader: Reader): Stream.Stream<Channel.Event<A>, RedisFailure> => {
+const events = <A>(channel: Channel.Typed<A>, reader: Reader): Stream.Stream<Channel.Event<A>, RedisFailure> => {
   let isLogged = false
   const skip = Effect.suspend(() => {
     const log = isLogged

@@ -73,7 +73,7 @@ export const watch =
       // When it fails or is interrupted the connection, which still watches, is closed with the scope.
       const commands = yield* body(own)
       if (placeOf([watching, ...commands], keyPrefix) === "cross") {
-        return yield* Effect.fail(new RedisFailure({ reason: new CrossSlot(), command: "MULTI" }))
+        return yield* new RedisFailure({ reason: new CrossSlot(), command: "MULTI" })
       }
       return yield* commit(own, commands)
     })
