@@ -5,31 +5,20 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { createHash } from "node:crypto"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { Event } from "../redis/Channel.ts"
 import { Memory } from "./internal/memory.ts"
 import * as Service from "./internal/service.ts"
 import type { Store } from "./internal/store.ts"
-import * as Value from "./internal/value.ts"
 import { type Kick, Session, SessionConfig, type SessionOptions } from "./Session.ts"
 
 const defaults: SessionOptions = Schema.decodeSync(SessionConfig.schema)({})
-
-/** Of a value that this room wrote. */
-const valueOf = (text: string): Value.Value => Result.getOrThrow(Value.decode(text))
-
-const digestOf = (value: string): string =>
-  createHash("sha1")
-    .update(Redacted.value(valueOf(value).token))
-    .digest("hex")
 
 /** Who hears what a gateway is told. */
 const makeListeners = () => {
@@ -83,8 +72,7 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
     retention: Duration.toMillis(options.retention),
     onlineTtl,
     slide: options.sliding ? Duration.toMillis(options.ttl) : 0,
-    tell,
-    digestOf
+    tell
   })
   yield* Effect.forkScoped(
     Effect.repeat(
@@ -96,8 +84,7 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
   const changes = yield* PubSub.sliding<void>(1)
   return {
     ...makeRosters(onlineTtl, now),
-    login: (player, device, ttl, value) =>
-      Effect.sync(() => memory.login(player.id, device, { ttl, value, floor, gateway: valueOf(value).gateway }, now())),
+    login: (player, session) => Effect.sync(() => memory.login(player.id, session, floor, now())),
     read: (player, device) => Effect.sync(() => memory.read(player.id, device, now())),
     readAll: (of) =>
       Effect.sync(() => of.map(({ device, player }) => Result.succeed(memory.read(player.id, device, now())))),

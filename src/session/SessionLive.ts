@@ -114,16 +114,8 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
   return {
     ...floor,
     ...roster,
-    login: (player, device, ttl, value) =>
-      run(
-        Scripts.Login(
-          keysOf(player),
-          common(player),
-          device,
-          { ttl, most: options.maxDevices, floor: floor.floor() },
-          value
-        )
-      ),
+    login: (player, session) =>
+      run(Scripts.Login(keysOf(player), common(player), session, options.maxDevices, floor.floor())),
     read: (player, device) =>
       Effect.flatMap(run(Scripts.Peek(keysOf(player), device)), (reading) =>
         isTimeless(reading) ? Effect.succeed(reading) : run(Scripts.Read(keysOf(player), device))

@@ -1,5 +1,6 @@
 // npm run bench -- session: the room against raw SET and GET of the plan's JSON with ioredis, on the real server.
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -13,7 +14,8 @@ import { isMissing, servers } from "../support/Servers.ts"
 
 const fibers = 100
 const players = 1_000
-const keyPrefix = "bench:"
+/** Of this process; what it leaves expires. */
+const keyPrefix = `bench:${process.pid}:`
 
 const address = servers.redis
 if (isMissing(address)) throw new Error(address.missing)
@@ -46,7 +48,9 @@ const get = async (client: Driver, player: string) => {
 const bare = (call: (client: Driver) => Promise<unknown>) =>
   Effect.map(driver, (client) => Bench.promises(fibers, () => call(client)))
 
-const layer = layerLive().pipe(Layer.provide(redisLive({ addrs: [`${host}:${port}`], keyPrefix })))
+const layer = layerLive({ retention: Duration.seconds(60) }).pipe(
+  Layer.provide(redisLive({ addrs: [`${host}:${port}`], keyPrefix }))
+)
 
 /** The load that an effect of the room's makes, on players who are logged in. */
 const load = (call: (session: Session["Service"]) => Effect.Effect<unknown, unknown>) =>

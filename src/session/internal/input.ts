@@ -65,13 +65,16 @@ export const checkLogin = (
   { device = "", gateway, playerId, token, ttl }: Login,
   options: SessionOptions
 ): Result.Result<{ readonly player: Player; readonly device: string; readonly ttl: number }, SessionError> =>
-  Result.gen(function* () {
-    const player = yield* playerOf(playerId)
-    yield* checkName("gateway", gateway)
-    yield* checkDevice(device)
-    yield* checkToken(token)
-    return { player, device, ttl: yield* millisOf(ttl ?? options.ttl) }
-  })
+  // Not by a generator: this is on the way of every login.
+  Result.flatMap(playerOf(playerId), (player) =>
+    Result.flatMap(checkName("gateway", gateway), () =>
+      Result.flatMap(checkDevice(device), () =>
+        Result.flatMap(checkToken(token), () =>
+          Result.map(millisOf(ttl ?? options.ttl), (millis) => ({ player, device, ttl: millis }))
+        )
+      )
+    )
+  )
 
 /** How a gateway is drained. */
 export const checkDrain = (gateway: string, { perSecond, to }: Drain): Result.Result<void, SessionError> =>

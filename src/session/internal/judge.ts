@@ -7,13 +7,18 @@ import type { SessionData } from "../Session.ts"
 import { Banned, NotFound, Revoked, type SessionErrorReason, Superseded } from "../SessionError.ts"
 import * as Value from "./value.ts"
 
-/** A session in {@link StoredRecord}: epoch, when it was issued, its time to live, when it expires, the plan's value. */
+/**
+ * A session in {@link StoredRecord}: its epoch, when it was issued, its time to live, when it expires, the plan's value,
+ * and of that the digest of the token and the gateway, so that Lua need not read it.
+ */
 export interface StoredSession {
   readonly e: number
   readonly i: number
   readonly t: number
   readonly x: number
   readonly v: string
+  readonly h: string
+  readonly g: string
 }
 
 /** What this room keeps of a player. Times are milliseconds of the store's clock. */
@@ -30,7 +35,7 @@ export interface StoredRecord {
   readonly s?: number
   /** The sessions by device. */
   readonly d?: Readonly<Record<string, StoredSession>>
-  /** What became of the last session of each device: `reason epoch sha1(token)`, or `moved epoch - gateway`. */
+  /** What became of the last session of each device: `reason epoch digest`, or `moved epoch - gateway`. */
   readonly p?: Readonly<Record<string, string>>
 }
 
@@ -109,7 +114,7 @@ const reasonOfPast = (past: string | undefined, claim: Claimed): SessionErrorRea
   const isIt =
     claim.token === undefined
       ? claim.epoch !== undefined && String(claim.epoch) === epoch
-      : createHash("sha1").update(Redacted.value(claim.token)).digest("hex") === digest
+      : digestOf(claim.token) === digest
   if (!isIt || reason === undefined) return undefined
   return reason === "superseded" || reason === "moved"
     ? new Superseded()

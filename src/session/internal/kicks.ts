@@ -103,9 +103,11 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
     )
 
   const sweep = Effect.fnUntraced(function* (gateway: string, watch: Watch) {
+    const listed = new Set<string>()
     yield* Stream.runForEach(store.members(gateway), (members) =>
-      Effect.sync(() => members.forEach((member) => watch.known.add(member)))
+      Effect.sync(() => members.forEach((member) => listed.add(member)))
     )
+    listed.forEach((member) => watch.known.add(member))
     const kicks: Array<Kick> = []
     // What is no member is nobody's session.
     const all = [...watch.known].map((name) => ({ name, member: parse(name, gateway) }))
@@ -116,7 +118,11 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
       for (const [index, { device, epoch, name, playerId }] of some.entries()) {
         const verdict = verdicts[index]
         // Where the store did not say, the next look asks again.
-        if (verdict === undefined || Result.isSuccess(verdict)) continue
+        if (verdict === undefined) continue
+        if (Result.isSuccess(verdict)) {
+          if (!listed.has(name)) store.note(gateway, name, "listed")
+          continue
+        }
         store.note(gateway, name, "gone")
         if (watch.end(name)) kicks.push({ playerId, device, epoch, ...verdict.failure })
       }

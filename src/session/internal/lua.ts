@@ -51,8 +51,7 @@ end
 local main = record.m and sessions[record.m]
 local anchored = current and main and same(current, main.v)
 
-local function tell(device, epoch, value, reason, to)
-  local gateway = parts(value).gateway
+local function tell(device, epoch, gateway, reason, to)
   if gateway ~= nil and gateway ~= '' then
     redis.call('PUBLISH', channel .. ':' .. gateway,
       cjson.encode({ playerId = player, device = device, epoch = epoch, reason = reason, to = to }))
@@ -62,8 +61,8 @@ end
 local function drop(device, reason, isQuiet)
   local s = sessions[device]
   sessions[device] = nil
-  past[device] = reason .. ' ' .. text(s.e) .. ' ' .. redis.sha1hex(parts(s.v).token or '')
-  if not isQuiet then tell(device, s.e, s.v, reason) end
+  past[device] = reason .. ' ' .. text(s.e) .. ' ' .. s.h
+  if not isQuiet then tell(device, s.e, s.g, reason) end
 end
 
 -- Ends what is over already: what has expired, and everything when a Go service has taken over.
@@ -116,6 +115,7 @@ end
 /** Logs in. */
 export const login = `${prelude}
 local device, ttl, most, floor, value = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local digest, gateway = ARGV[9], ARGV[10]
 if isBanned() then return { record.b, '0' } end
 past = {}
 record.p = past
@@ -134,7 +134,7 @@ record.e = math.max((record.e or 0) + 1, now)
 -- The value stands for the other sessions too: it lasts as long as the longest.
 local left = next(sessions) and redis.call('PTTL', KEYS[1]) or 0
 local issued = math.max(now, (record.r or 0) + 1, floor + 1)
-sessions[device] = { e = record.e, i = issued, t = ttl, x = now + ttl, v = value }
+sessions[device] = { e = record.e, i = issued, t = ttl, x = now + ttl, v = value, h = digest, g = gateway }
 record.m = device
 put(value, ttl)
 if left > ttl then redis.call('PEXPIRE', KEYS[1], text(left)) end
@@ -222,16 +222,16 @@ export const move = `${prelude}
 local device, epoch, token, gateway, to, value = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 if epoch == 0 then
   if not current or anchored or not belongs(current, token, gateway) then return '' end
-  tell(device, 0, current, 'moved', to)
+  tell(device, 0, gateway, 'moved', to)
   redis.call('SET', KEYS[1], value, 'KEEPTTL')
   return '0'
 end
 local s = sessions[device]
 if not s or not anchored or s.e ~= epoch then return '' end
-tell(device, epoch, s.v, 'moved', to)
+tell(device, epoch, s.g, 'moved', to)
 past[device] = 'moved ' .. text(epoch) .. ' - ' .. to
 record.e = math.max(record.e + 1, now)
-s.e, s.v = record.e, value
+s.e, s.v, s.g = record.e, value, to
 if device == record.m then redis.call('SET', KEYS[1], value, 'KEEPTTL') end
 keep()
 return text(s.e)

@@ -1,7 +1,7 @@
 // The players of SessionEmbedded: what internal/scripts.ts does on Redis, in memory, where nobody else writes.
 import type { Kick, SessionData } from "../Session.ts"
 import type { Reading, StoredSession } from "./judge.ts"
-import type { Ending } from "./scripts.ts"
+import type { Ending, Stored } from "./scripts.ts"
 
 interface Entry {
   epoch: number
@@ -9,6 +9,7 @@ interface Entry {
   readonly ttl: number
   expires: number
   gateway: string
+  readonly digest: string
   value: string
 }
 
@@ -34,8 +35,6 @@ export interface MemoryOptions {
   readonly slide: number
   /** Hears what a gateway is told. */
   readonly tell: (gateway: string, kick: Kick) => void
-  /** The token's digest, to know it again. */
-  readonly digestOf: (value: string) => string
 }
 
 const fresh = (): Player => ({
@@ -48,6 +47,16 @@ const fresh = (): Player => ({
   expires: 0,
   sessions: new Map(),
   past: new Map()
+})
+
+const storedOf = ({ digest, epoch, expires, gateway, issued, ttl, value }: Entry): StoredSession => ({
+  e: epoch,
+  i: issued,
+  t: ttl,
+  x: expires,
+  v: value,
+  h: digest,
+  g: gateway
 })
 
 const isBanned = ({ ban }: Player, now: number): boolean =>
@@ -64,11 +73,10 @@ export class Memory {
 
   login(
     playerId: string,
-    device: string,
-    session: { readonly ttl: number; readonly gateway: string; readonly value: string; readonly floor: number },
+    { device, digest, gateway, ttl, value }: Stored,
+    floor: number,
     now: number
   ): { readonly ban: string | undefined; readonly epoch: number } {
-    const { floor, gateway, ttl, value } = session
     const player = this.change(playerId)
     if (isBanned(player, now)) return { ban: player.ban, epoch: 0 }
     player.past.clear()
@@ -81,7 +89,7 @@ export class Memory {
     player.epoch = Math.max(player.epoch + 1, now)
     const issued = Math.max(now, player.revokedUntil + 1, floor + 1)
     const others = player.sessions.size > 0
-    player.sessions.set(device, { epoch: player.epoch, issued, ttl, expires: now + ttl, gateway, value })
+    player.sessions.set(device, { epoch: player.epoch, issued, ttl, expires: now + ttl, gateway, digest, value })
     player.main = device
     player.expires = others ? Math.max(player.expires, now + ttl) : now + ttl
     return { ban: undefined, epoch: player.epoch }
@@ -90,13 +98,6 @@ export class Memory {
   read(playerId: string, device: string | undefined, now: number): Reading {
     const player = this.players.get(playerId) ?? fresh()
     const { ban, epoch, main, past, revokedUntil, sessions } = player
-    const stored = ({ epoch, expires, issued, ttl, value }: Entry): StoredSession => ({
-      e: epoch,
-      i: issued,
-      t: ttl,
-      x: expires,
-      v: value
-    })
     return {
       now,
       device: device ?? main ?? "",
@@ -104,7 +105,7 @@ export class Memory {
       record: {
         e: epoch,
         r: revokedUntil,
-        d: Object.fromEntries([...sessions].map(([of, entry]) => [of, stored(entry)])),
+        d: Object.fromEntries([...sessions].map(([of, entry]) => [of, storedOf(entry)])),
         p: Object.fromEntries(past),
         ...(main === undefined ? {} : { m: main }),
         ...(ban === undefined ? {} : { b: ban })
@@ -201,9 +202,9 @@ export class Memory {
     reason: "superseded" | "revoked" | "banned" | "ended",
     isQuiet = false
   ): void {
-    const { epoch, gateway, value } = player.sessions.get(device)!
+    const { digest, epoch, gateway } = player.sessions.get(device)!
     player.sessions.delete(device)
-    player.past.set(device, `${reason} ${epoch} ${this.options.digestOf(value)}`)
+    player.past.set(device, `${reason} ${epoch} ${digest}`)
     if (!isQuiet) this.options.tell(gateway, { playerId, device, epoch, reason })
   }
 

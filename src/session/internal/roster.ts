@@ -21,14 +21,20 @@ import type { Standing, Store } from "./store.ts"
 /** How often what was noted is written. */
 const flushInterval = "200 millis"
 
+/**
+ * How long a member stays that nobody notes again: longer than a session that is not touched. A gateway that listens
+ * notes those again that last longer.
+ */
+const keptMillis = ({ onlineTtl, sweepInterval, ttl }: SessionOptions): number =>
+  2 * Math.ceil(Duration.toMillis(Duration.max(ttl, Duration.max(onlineTtl, sweepInterval)))) + 60_000
+
 /** Members in one call. */
 const chunk = 500
 
 const Write = Script.make({
   name: "session.roster",
-  // A member of nobody's gateway is dropped with time: whoever is there is touched again.
   lua: `${clock}
-local online, retention = tonumber(ARGV[1]), tonumber(ARGV[2])
+local online, kept = tonumber(ARGV[1]), tonumber(ARGV[2])
 for i = 3, #ARGV, 2 do
   if ARGV[i] == 'gone' then
     redis.call('ZREM', KEYS[1], ARGV[i + 1])
@@ -36,14 +42,14 @@ for i = 3, #ARGV, 2 do
     redis.call('ZADD', KEYS[1], text(ARGV[i] == 'online' and now + online or now), ARGV[i + 1])
   end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - retention))
-redis.call('PEXPIRE', KEYS[1], text(retention))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - kept))
+redis.call('PEXPIRE', KEYS[1], text(kept + online))
 return 1
 `,
   keys: ["roster"],
   args: (options: SessionOptions, entries: ReadonlyArray<readonly [member: string, standing: Standing]>) => [
     Duration.toMillis(options.onlineTtl),
-    Duration.toMillis(options.retention),
+    keptMillis(options),
     ...entries.flatMap(([member, standing]) => [standing, member])
   ],
   reply: Command.flag,
@@ -58,7 +64,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - tonumber(ARGV[1])))
 return 1
 `,
   keys: ["gateways"],
-  args: (options: SessionOptions, names: ReadonlyArray<string>) => [Duration.toMillis(options.retention), ...names],
+  args: (options: SessionOptions, names: ReadonlyArray<string>) => [keptMillis(options), ...names],
   reply: Command.flag,
   idempotent: true
 })

@@ -44,17 +44,31 @@ const decodeReading =
     return Result.succeed({ now, device: device ?? stored.m ?? "", current, record: stored })
   }
 
+/** What a login stores. */
+export interface Stored {
+  readonly device: string
+  readonly ttl: number
+  /** The plan's value, and what of it is needed without reading it. */
+  readonly value: string
+  readonly digest: string
+  readonly gateway: string
+}
+
 /** Logs in: the end of a ban, or the epoch. */
 export const Login = Script.make({
   name: "session.login",
   lua: Lua.login,
   keys,
-  args: (
-    of: Common,
-    device: string,
-    options: { readonly ttl: number; readonly most: number; readonly floor: number },
-    value: string
-  ) => [...common(of), device, options.ttl, options.most, options.floor, value],
+  args: (of: Common, { device, digest, gateway, ttl, value }: Stored, most: number, floor: number) => [
+    ...common(of),
+    device,
+    ttl,
+    most,
+    floor,
+    value,
+    digest,
+    gateway
+  ],
   reply: (reply) =>
     Result.map(Command.listOf(Command.text)(reply), ([ban, epoch]) => ({
       ban: ban === "" ? undefined : ban,

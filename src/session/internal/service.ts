@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import type { Claim, Drain, Login, Session, SessionData, SessionOptions } from "../Session.ts"
 import { SessionError, type SessionErrorReason } from "../SessionError.ts"
 import { checkDevice, checkDrain, checkLogin, checkName, instantOf, type Player, playerOf } from "./input.ts"
-import { bannedUntil, type Claimed, judge } from "./judge.ts"
+import { bannedUntil, type Claimed, digestOf, judge } from "./judge.ts"
 import * as Kicks from "./kicks.ts"
 import { memberOf, parse } from "./members.ts"
 import type { Store } from "./store.ts"
@@ -40,7 +40,7 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
     const { gateway, token } = login
     const loginTime = yield* DateTime.now
     const value = Value.encode(player.id, { token, gateway, loginTime })
-    const { ban, epoch } = yield* store.login(player, device, ttl, value)
+    const { ban, epoch } = yield* store.login(player, { device, ttl, value, digest: digestOf(token), gateway })
     if (ban !== undefined) return yield* failed(bannedUntil(ban))
     const session: SessionData = { playerId: player.id, device, epoch, token, gateway, loginTime }
     kicks.learn(session)

@@ -8,7 +8,7 @@ import type { Kick, Presence, SessionData } from "../Session.ts"
 import type { SessionError } from "../SessionError.ts"
 import type { Player } from "./input.ts"
 import type { Reading } from "./judge.ts"
-import type { Ending } from "./scripts.ts"
+import type { Ending, Stored } from "./scripts.ts"
 
 /** How a session stands in the list of its gateway. */
 export type Standing = "listed" | "online" | "gone"
@@ -17,9 +17,7 @@ export type Standing = "listed" | "online" | "gone"
 export interface Store {
   readonly login: (
     player: Player,
-    device: string,
-    ttl: number,
-    value: string
+    session: Stored
   ) => Effect.Effect<{ readonly ban: string | undefined; readonly epoch: number }, SessionError>
   /** Of a device, or of the newest session. */
   readonly read: (player: Player, device: string | undefined) => Effect.Effect<Reading, SessionError>
