@@ -25,7 +25,7 @@ import * as History from "../support/History.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as RedisServer from "../support/RedisServer.ts"
 import { isMissing, servers } from "../support/Servers.ts"
-import { cluster, freshPrefix, sentinel, single } from "./Backends.ts"
+import { client as cleanClient, cluster, freshPrefix, sentinel, single } from "./Backends.ts"
 
 type Client = Redis["Service"]
 
@@ -135,17 +135,12 @@ const appliedOf = (client: Client) =>
     (all) => all.flat()
   )
 
-/** A client through a proxy, one without, and the stopwatch: all of a scenario on the real single server. */
+/** A client through a proxy, one without, which removes what both have left, and the stopwatch: all of a scenario on the real single server. */
 const throughProxy = Effect.fnUntraced(function* (seed: number) {
   const address = yield* realServer
   const keyPrefix = freshPrefix()
   const proxy = yield* FaultProxy.make({ ...address, seed })
-  const direct = yield* clientOf({ ...single(address), keyPrefix })
-  yield* Effect.addFinalizer(() =>
-    Effect.forEach(features, ({ name }) =>
-      direct.run(Command.del(logKey(name), Key.beside(logKey(name), "xd:count")))
-    ).pipe(Effect.orDie)
-  )
+  const direct = Context.get(yield* cleanClient(single(address), { keyPrefix }), Redis)
   const client = yield* clientOf({ addrs: [`127.0.0.1:${proxy.port}`], keyPrefix })
   return {
     proxy,
@@ -299,6 +294,8 @@ const cuts = Fault.scenario({
         yield* Effect.all(all, { concurrency: "unbounded", discard: true })
         return (yield* Ref.get(done)) / time
       })
+      // A link that takes its time, so that a cut meets what is on its way.
+      yield* proxy.delay(2)
       const clean = yield* load(Math.min(1_000, millis / 2))
       const inject = Effect.gen(function* () {
         yield* Effect.sleep(300 + 600 * (yield* Random.next))
