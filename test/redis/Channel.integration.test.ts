@@ -230,6 +230,36 @@ suites("channels", (options) => {
   )
 })
 
+RealServer.suite("redis", "channels with long messages", (address) => {
+  it.live("keep no more of them for who falls behind than some megabytes", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis
+      const channel = yield* plain
+      const behind = yield* Recorder.make<Channel.Event<Chat>>()
+      const goOn = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(
+        Stream.runForEach(redis.subscribe(channel), (event) =>
+          Effect.andThen(behind.record(event), Deferred.await(goOn))
+        )
+      )
+      yield* behind.first(isGap)
+      const long = "x".repeat(1_000_000)
+      for (let n = 0; n < 3; n++) {
+        yield* redis.run(yield* Effect.fromResult(Command.publish(channel, { n, text: long })))
+      }
+      const heard = yield* hearing(channel)
+      yield* say(channel, 3)
+      yield* heard.first(isMessage)
+      yield* Deferred.succeed(goOn, undefined)
+      yield* behind.first((event) => event._tag === "Message" && event.value.n === 3)
+      assert.deepStrictEqual(
+        (yield* behind.all).map((event) => (event._tag === "Gap" ? "Gap" : event.value.n)),
+        ["Gap", "Gap", 3]
+      )
+    }).pipe(Effect.scoped, withClient(single(address)))
+  )
+})
+
 RealServer.suite("redis", "channels on a bad network", (address) => {
   const behindProxy = Effect.gen(function* () {
     const proxy = yield* FaultProxy.make({ ...address, seed: 1 })

@@ -99,6 +99,40 @@ RealServer.suite("redisCluster", "channels of a cluster of their own", () => {
       }).pipe(Effect.provide(context))
     }).pipe(Effect.scoped)
   )
+
+  it.live("are told of a gap by a node that was cut off, once it has the others back", () =>
+    Effect.gen(function* () {
+      const own = yield* RedisServer.cluster()
+      const context = yield* client(cluster(own.nodes))
+      yield* Effect.gen(function* () {
+        const { keyPrefix } = yield* Redis
+        const channel = yield* plain
+        const heard = yield* hearing(channel)
+        const name = Channel.render(channel, keyPrefix)
+        const [node] = yield* Effect.filter(own.nodes, (one) => isHeardOn(one, name))
+        const others = own.nodes.filter((one) => one !== node)
+        const subscriber = Effect.map(node!.command("CLIENT", "LIST", "TYPE", "pubsub"), (line) => line.split(" ")[0])
+        const before = yield* subscriber
+        yield* Effect.forEach(others, (one) => one.pause)
+        yield* eventually(
+          "the node knows that it is cut off",
+          Effect.map(node!.command("CLUSTER", "INFO"), (info) => info.includes("cluster_state:fail"))
+        )
+        // The room asks it so at each beat; from here on nobody else does.
+        const asked = Effect.map(node!.command("INFO", "commandstats"), (stats) =>
+          Number(/cmdstat_cluster\|info:calls=(\d+)/.exec(stats)?.[1])
+        )
+        const then = yield* asked
+        yield* eventually(
+          "the room has seen it",
+          Effect.map(asked, (now) => now >= then + 2)
+        )
+        yield* Effect.forEach(others, (one) => one.resume)
+        yield* isBack(channel, heard, 1)
+        assert.strictEqual(yield* subscriber, before)
+      }).pipe(Effect.provide(context))
+    }).pipe(Effect.scoped)
+  )
 })
 
 RealServer.suite("redisSentinel", "channels of a primary of their own", () => {

@@ -32,6 +32,12 @@ type Handle<E, R> = (id: string, text: string) => Effect.Effect<void, E, R> | un
 /** How long a reader waits for an event, in milliseconds: so long an interrupted one may hold its connection. */
 const blockMillis = 1_000
 
+/**
+ * After what time a reader looks anew which server has the stream, in milliseconds: one that was put aside, and is cut off
+ * from those that did so, would let it wait for ever.
+ */
+const sessionMillis = 10_000
+
 const beginning = "0-0"
 
 const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
@@ -90,12 +96,13 @@ class Consumer<Slot extends string, E, R> {
     )
   })
 
-  /** On one connection, until it fails. What this name had not acknowledged comes first. */
-  private readonly session: Effect.Effect<never, RedisFailure, R> = Effect.scoped(
+  /** On one connection, for some time or until it fails. What this name had not acknowledged comes first. */
+  private readonly session: Effect.Effect<void, RedisFailure, R> = Effect.scoped(
     Effect.gen({ self: this }, function* () {
       const own = yield* this.redis.reserve(this.key)
+      const end = (yield* Clock.currentTimeMillis) + sessionMillis
       yield* this.leftOver(own)
-      return yield* Effect.forever(Effect.andThen(this.claim, this.fresh(own)))
+      while ((yield* Clock.currentTimeMillis) < end) yield* Effect.andThen(this.claim, this.fresh(own))
     })
   )
 
