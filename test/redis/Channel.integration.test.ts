@@ -249,9 +249,10 @@ RealServer.suite("redis", "channels with long messages", (address) => {
       }
       const heard = yield* hearing(channel)
       yield* say(channel, 3)
-      yield* heard.first(isMessage)
+      const isLast = (event: Channel.Event<Chat>) => event._tag === "Message" && event.value.n === 3
+      yield* heard.first(isLast)
       yield* Deferred.succeed(goOn, undefined)
-      yield* behind.first((event) => event._tag === "Message" && event.value.n === 3)
+      yield* behind.first(isLast)
       assert.deepStrictEqual(
         (yield* behind.all).map((event) => (event._tag === "Gap" ? "Gap" : event.value.n)),
         ["Gap", "Gap", 3]
