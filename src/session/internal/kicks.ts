@@ -46,7 +46,10 @@ export const verify = Effect.fnUntraced(function* (store: Store, members: Readon
   })
 })
 
-/** When a gateway looks again after it has missed something: what others note of its sessions takes a moment. */
+/**
+ * When a gateway looks again after it has missed something: what others note of its sessions takes a moment, and the
+ * store may not have answered.
+ */
 const secondLook = "400 millis"
 
 type Cue = Event<Kick> | { readonly _tag: "Look" }
@@ -69,7 +72,13 @@ const mostTold = 4_096
 /** What one listener of a gateway knows, by members. */
 class Watch {
   readonly known = new Set<string>()
+  /** Wants another look soon. */
+  readonly again: () => void
   private readonly told = new Set<string>()
+
+  constructor(again: () => void) {
+    this.again = again
+  }
 
   /** Whether it is news that a session has ended. */
   end(member: string): boolean {
@@ -87,10 +96,10 @@ class Watch {
 export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
   const watched = new Map<string, Set<Watch>>()
 
-  const watching = (gateway: string) =>
+  const watching = (gateway: string, again: () => void) =>
     Effect.acquireRelease(
       Effect.sync(() => {
-        const watch = new Watch()
+        const watch = new Watch(again)
         watched.set(gateway, (watched.get(gateway) ?? new Set()).add(watch))
         return watch
       }),
@@ -117,8 +126,10 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
       const verdicts = yield* verify(store, some)
       for (const [index, { device, epoch, name, playerId }] of some.entries()) {
         const verdict = verdicts[index]
-        // Where the store did not say, the next look asks again.
-        if (verdict === undefined) continue
+        if (verdict === undefined) {
+          watch.again()
+          continue
+        }
         if (Result.isSuccess(verdict)) {
           if (!listed.has(name)) store.note(gateway, name, "listed")
           continue
@@ -138,27 +149,31 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
     return watch.end(member) ? [kick] : []
   }
 
-  /** While the store is away nothing can be said: it will be asked again. */
+  /** While the store is away nothing can be said: it is asked again. */
   const patiently = (gateway: string, watch: Watch) =>
     Effect.catchIf(
       sweep(gateway, watch),
       (error) => error.isRetryable,
-      () => Effect.succeed([])
+      () =>
+        Effect.sync(() => {
+          watch.again()
+          return []
+        })
     )
 
   return {
     stream: (gateway) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const watch = yield* watching(gateway)
           const missed = yield* Queue.sliding<void>(1)
+          const watch = yield* watching(gateway, () => Queue.offerUnsafe(missed, undefined))
           return store.subscribe(gateway).pipe(
             Stream.merge(Stream.map(store.floorChanges, () => gap)),
             Stream.merge(Stream.map(Stream.debounce(Stream.fromQueue(missed), secondLook), () => look)),
             Stream.merge(Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => look)),
             Stream.mapEffect((cue: Cue) => {
               if (cue._tag === "Message") return Effect.succeed(hear(gateway, watch, cue.value))
-              if (cue._tag === "Gap") Queue.offerUnsafe(missed, undefined)
+              if (cue._tag === "Gap") watch.again()
               return patiently(gateway, watch)
             }),
             Stream.flattenIterable
