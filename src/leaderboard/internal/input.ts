@@ -37,13 +37,20 @@ export const targetOf = (view: View<Score>): Effect.Effect<Target, LeaderboardEr
 const idProblem = "it is not 1 to 64 letters, digits, _ and -"
 const isId = (text: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(text)
 
+/** Why it is no season id, if it is one that is not. */
+export const seasonReason = (season: string | undefined): InvalidSeason | undefined =>
+  season === undefined || isId(season) ? undefined : new InvalidSeason({ problem: idProblem })
+
+/** Why it is no operation id. */
+export const operationReason = (operation: string | undefined): InvalidOperation | undefined =>
+  operation === undefined || isId(operation) ? undefined : new InvalidOperation({ problem: idProblem })
+
+const orFail = (reason: LeaderboardErrorReason | undefined): Effect.Effect<void, LeaderboardError> =>
+  reason === undefined ? Effect.void : fail(reason)
+
 /** A season id, where there is one. */
 export const seasonOf = (season: string | undefined): Effect.Effect<void, LeaderboardError> =>
-  season === undefined || isId(season) ? Effect.void : fail(new InvalidSeason({ problem: idProblem }))
-
-/** An operation id, where there is one. */
-export const operationOf = (operation: string | undefined): Effect.Effect<void, LeaderboardError> =>
-  operation === undefined || isId(operation) ? Effect.void : fail(new InvalidOperation({ problem: idProblem }))
+  orFail(seasonReason(season))
 
 const longestMember = 256
 const control = /\p{Cc}/u
@@ -59,11 +66,14 @@ const memberProblem = (member: string): string | undefined => {
   return undefined
 }
 
-/** A member. */
-export const memberOf = (member: string): Effect.Effect<void, LeaderboardError> => {
+/** Why it is no member. */
+export const memberReason = (member: string): InvalidMember | undefined => {
   const problem = memberProblem(member)
-  return problem === undefined ? Effect.void : fail(new InvalidMember({ problem }))
+  return problem === undefined ? undefined : new InvalidMember({ problem })
 }
+
+/** A member. */
+export const memberOf = (member: string): Effect.Effect<void, LeaderboardError> => orFail(memberReason(member))
 
 /** The problem of a score, or undefined. */
 export const scoreProblem = (kind: View<Score>["score"], score: Score): string | undefined => {
@@ -76,11 +86,19 @@ export const scoreProblem = (kind: View<Score>["score"], score: Score): string |
   return Math.abs(score) <= Number.MAX_SAFE_INTEGER ? undefined : "it is beyond plus or minus 2^53-1"
 }
 
-/** A score; -0 is 0. */
-export const scoreOf = <A extends Score>(kind: View<Score>["score"], score: A): Effect.Effect<A, LeaderboardError> => {
+/** Why the board cannot hold a score. */
+export const scoreReason = (kind: View<Score>["score"], score: Score): ScoreOutOfRange | undefined => {
   const problem = scoreProblem(kind, score)
-  if (problem !== undefined) return fail(new ScoreOutOfRange({ problem }))
-  return Effect.succeed(score === 0 ? (0 as A) : score)
+  return problem === undefined ? undefined : new ScoreOutOfRange({ problem })
+}
+
+/** The score; 0 for -0. */
+export const withoutSign = <A extends Score>(score: A): A => (score === 0 ? (0 as A) : score)
+
+/** A score. */
+const scoreOf = (kind: View<Score>["score"], score: Score): Effect.Effect<Score, LeaderboardError> => {
+  const reason = scoreReason(kind, score)
+  return reason === undefined ? Effect.succeed(withoutSign(score)) : fail(reason)
 }
 
 /** A range of scores; one whose ends are infinite says what one without them does. */

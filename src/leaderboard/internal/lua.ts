@@ -1,18 +1,29 @@
-// The scripts. Each begins with what kind of board it is for and the functions below. KEYS begin with the sorted set, the
-// hash of what each stored member begins with (on boards where it begins with something), the sorted set of the scores
-// (on boards of policy dense), and what the board, or the closed season that is read, knows of itself.
+// The scripts. Each begins with what kind of board it is for and the functions below. KEYS begin with those of `usesOf`.
 import type { Score, View } from "../Leaderboard.ts"
 import { storedOf, widthsOf } from "./codec.ts"
 
+/**
+ * Which keys the scripts of a board take, first of all and in this order: the sorted set, the hash of what each stored
+ * member begins with, the sorted set of the scores, and what the board, or the closed season that is read, knows of
+ * itself. A key less is a slot less to compute, and an argument less to send.
+ */
+export const usesOf = (view: View<Score>): readonly [rows: true, members: boolean, scores: boolean, state: boolean] => {
+  const { digits, tick } = widthsOf(view)
+  return [true, digits + tick > 0, view.ties === "dense", tick > 0 || view.keepMillis !== undefined]
+}
+
 const constants = (view: View<Score>): string => {
   const { digits, tick } = widthsOf(view)
+  let number = 0
+  const keys = usesOf(view).map((isUsed) => (isUsed ? `KEYS[${++number}]` : "nil"))
   return `
+local Z, H, D, M = ${keys.join(", ")}
+local N = ${number}
 local REVERSED, WIDE, TICK, TIES = ${view.ties === "plan"}, ${digits > 0}, ${tick > 0}, '${view.ties}'
 local ZERO = '${view.score === "int64" ? storedOf(view, 0n).digits : ""}'`
 }
 
 const functions = `
-local Z, H, D, M = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local call, sub, format = redis.call, string.sub, string.format
 local PREFIXED = WIDE or TICK
 
@@ -57,7 +68,7 @@ end
 -- What a write is refused with: 'any' is an open season, whichever; '' is no season at all.
 local function shut(season)
   if season == '' then return nil end
-  local open = call('HGET', M, 'season') or ''
+  local open = M and call('HGET', M, 'season') or ''
   if open == '' or (season ~= 'any' and season ~= '=' .. open) then return { 'closed', open } end
 end
 
@@ -96,7 +107,7 @@ const update = `
 local season, mode, member, value, z2, part2, operation, keep = unpack(ARGV)
 local print = mode .. '|' .. value .. '|' .. member
 if operation ~= '' then
-  local known = call('GET', KEYS[5])
+  local known = call('GET', KEYS[#KEYS])
   if known then
     local cut = string.find(known, '\\n', 1, true)
     if sub(known, 1, cut - 1) ~= print then return { 'reused' } end
@@ -165,7 +176,7 @@ else
   after = rank(z2, part2, TIES ~= 'competition' and TIES ~= 'dense' and index(prefix2 .. member))
 end
 local reply = { z or false, part or false, before or false, z2, part2, after }
-if operation ~= '' then call('SET', KEYS[5], print .. '\\n' .. cjson.encode(reply), 'PX', keep) end
+if operation ~= '' then call('SET', KEYS[#KEYS], print .. '\\n' .. cjson.encode(reply), 'PX', keep) end
 return reply`
 
 const remove = `
@@ -238,40 +249,45 @@ if ARGV[2] == '' and ARGV[4] == '' then return call('ZCARD', Z) end
 local from, to = span(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 return to - from`
 
-// KEYS from the fifth on: the list of seasons, then the closing one: what it knows of itself, its sorted set, its hash,
-// its scores; then what the opening one knows of itself. Nothing is written before everything was checked.
+// KEYS go on with the list of seasons, then of the closing one what it knows of itself, its sorted set, its hash and its
+// scores, then what the opening one knows of itself. Nothing is written before everything was checked.
 const turn = `
 local closing, opening = ARGV[1], ARGV[2]
+local list, closed, opened = KEYS[N + 1], KEYS[N + 2], KEYS[N + 6]
 local open = call('HGET', M, 'season') or ''
 local closes = closing ~= '' and open == closing
-if closing ~= '' and not closes and call('EXISTS', KEYS[6]) == 0 then return { 'missing' } end
+if closing ~= '' and not closes and call('EXISTS', closed) == 0 then return { 'missing' } end
 local opens = opening ~= '' and open ~= opening
 if opens and open ~= '' and not closes then return { 'open', open } end
-if opens and call('EXISTS', KEYS[10]) == 1 then return { 'closed', open } end
+if opens and call('EXISTS', opened) == 1 then return { 'closed', open } end
+
+local function freeze(key, result)
+  if key and call('EXISTS', key) == 1 then call('RENAME', key, result) end
+end
 if closes then
-  for i = 1, 3 do
-    if call('EXISTS', KEYS[i]) == 1 then call('RENAME', KEYS[i], KEYS[6 + i]) end
-  end
-  call('HSET', KEYS[6], 'state', 'closed', 'closed', format('%.0f', millis()), 'members', call('ZCARD', KEYS[7]))
+  freeze(Z, KEYS[N + 3])
+  freeze(H, KEYS[N + 4])
+  freeze(D, KEYS[N + 5])
+  call('HSET', closed, 'state', 'closed', 'closed', format('%.0f', millis()), 'members', call('ZCARD', KEYS[N + 3]))
   call('HDEL', M, 'season')
 end
 if opens then
   local number = call('HINCRBY', M, 'seasons', 1)
-  call('HSET', KEYS[10], 'state', 'open', 'opened', format('%.0f', millis()))
-  call('ZADD', KEYS[5], number, opening)
+  call('HSET', opened, 'state', 'open', 'opened', format('%.0f', millis()))
+  call('ZADD', list, number, opening)
   call('HSET', M, 'season', opening)
 end
 return { 'done' }`
 
-// KEYS from the fifth on: what the season knows of itself, its sorted set, its hash, its scores.
+// KEYS go on with what the season knows of itself, its sorted set, its hash, its scores.
 const advance = `
-local I = KEYS[5]
+local I = KEYS[N + 1]
 local state = call('HGET', I, 'state')
 if not state then return { 'missing' } end
 if tonumber(ARGV[1]) > tonumber(call('HGET', I, 'rewarded') or '0') then call('HSET', I, 'rewarded', ARGV[1]) end
 if ARGV[2] == 'settled' and state == 'closed' then
   call('HSET', I, 'state', 'settled')
-  for i = 5, 8 do call('PEXPIRE', KEYS[i], ARGV[3]) end
+  for i = 1, 4 do call('PEXPIRE', KEYS[N + i], ARGV[3]) end
 end
 return { 'done' }`
 

@@ -53,18 +53,29 @@ const seasonKeys = (key: BoardKey, season: string) =>
     Key.beside(key, `xd:board-result-scores:${season}`)
   ] as const
 
-/** The keys of a view: sorted set, hash, scores, and what it knows of itself. */
-const keysOf = ({ key, view: { season } }: Target): readonly [BoardKey, BoardKey, BoardKey, BoardKey] => {
-  if (season === undefined) {
-    return [key, Key.beside(key, "xd:board"), Key.beside(key, "xd:board-scores"), Key.beside(key, "xd:board-state")]
-  }
-  const [state, rows, members, scores] = seasonKeys(key, season)
-  return [rows, members, scores, state]
+// A board is a constant, and so are its keys.
+const known = new WeakMap<Target, ReadonlyArray<BoardKey>>()
+
+/** The keys of a view that its scripts take, see `usesOf`. */
+const keysOf = (target: Target): ReadonlyArray<BoardKey> => {
+  const before = known.get(target)
+  if (before !== undefined) return before
+  const { key, view } = target
+  const [state, rows, members, scores] =
+    view.season === undefined
+      ? [Key.beside(key, "xd:board-state"), key, Key.beside(key, "xd:board"), Key.beside(key, "xd:board-scores")]
+      : seasonKeys(key, view.season)
+  const uses = Lua.usesOf(view)
+  const keys = [rows, members, scores, state].filter((_, i) => uses[i])
+  known.set(target, keys)
+  return keys
 }
 
 const listKey = (key: BoardKey) => Key.beside(key, "xd:board-seasons")
 
-const four = ["rows", "members", "scores", "state"] as const
+const names = ["rows", "members", "scores", "state"]
+
+const its = ["its state", "its rows", "its members", "its scores"]
 
 const args = (...values: ReadonlyArray<string | number>) => values
 
@@ -72,9 +83,13 @@ const done = orRefused(([word]) => (word === "done" ? Result.succeed(undefined) 
 
 const make = (view: View<Score>) => {
   const lua = Lua.textsOf(view)
+  const uses = Lua.usesOf(view)
+  const keys: ReadonlyArray<string> = names.filter((_, i) => uses[i])
 
   const placed = (z: Command.Reply, digits: Command.Reply, rank: Command.Reply): Decoded<Placed> =>
-    Result.all({ score: Codec.scoreOf(view, z, String(digits)), rank: Command.integer(rank) })
+    Result.flatMap(Codec.scoreOf(view, z, String(digits)), (score) =>
+      Result.map(Command.integer(rank), (rank) => ({ score, rank }))
+    )
 
   const found = ([stored = null, z = null, index = null, rank = null, better = null]: ReadonlyArray<Command.Reply>) =>
     Result.all({
@@ -96,24 +111,25 @@ const make = (view: View<Score>) => {
     })
   }
 
+  const change = {
+    name: "leaderboard.update",
+    lua: lua.update,
+    args,
+    // cjson gives back false where the script itself gave nothing.
+    reply: orRefused(([z = null, digits = null, rank = null, z2 = null, digits2 = null, rank2 = null]) => {
+      const after = placed(z2, digits2, rank2)
+      const before = z === null ? Result.succeed(undefined) : placed(z, digits, rank)
+      return Result.flatMap(after, (after) => Result.map(before, (before) => ({ before, after })))
+    })
+  }
+
   return {
-    update: Script.make({
-      name: "leaderboard.update",
-      lua: lua.update,
-      keys: [...four, "operation"],
-      args,
-      reply: orRefused(([z = null, digits = null, rank = null, z2 = null, digits2 = null, rank2 = null]) =>
-        Result.all({
-          // cjson gives back false where the script itself gave nothing.
-          before: z === null ? Result.succeed(undefined) : placed(z, digits, rank),
-          after: placed(z2, digits2, rank2)
-        })
-      )
-    }),
+    update: Script.make({ ...change, keys }),
+    updateOnce: Script.make({ ...change, keys: [...keys, "operation"] as ReadonlyArray<string> }),
     remove: Script.make({
       name: "leaderboard.remove",
       lua: lua.remove,
-      keys: four,
+      keys,
       args,
       reply: Command.optional(orRefused(([z = null, digits = null, rank = null]) => placed(z, digits, rank))),
       idempotent: true
@@ -121,7 +137,7 @@ const make = (view: View<Score>) => {
     slice: Script.make({
       name: "leaderboard.slice",
       lua: lua.slice,
-      keys: four,
+      keys,
       args,
       reply: orRefused(slice),
       idempotent: true
@@ -129,7 +145,7 @@ const make = (view: View<Score>) => {
     many: Script.make({
       name: "leaderboard.many",
       lua: lua.many,
-      keys: four,
+      keys,
       args,
       reply: orRefused(([total = null, ...rest]) =>
         Result.all({
@@ -146,7 +162,7 @@ const make = (view: View<Score>) => {
     count: Script.make({
       name: "leaderboard.count",
       lua: lua.count,
-      keys: four,
+      keys,
       args,
       reply: (reply) =>
         typeof reply === "number" ? Command.integer(reply) : orRefused<number>(() => unexpected)(reply),
@@ -155,7 +171,7 @@ const make = (view: View<Score>) => {
     turn: Script.make({
       name: "leaderboard.turn",
       lua: lua.turn,
-      keys: [...four, "seasons", "closing", "itsRows", "itsMembers", "itsScores", "opening"],
+      keys: [...keys, "seasons", ...its, "opening"],
       args,
       reply: done,
       idempotent: true
@@ -163,7 +179,7 @@ const make = (view: View<Score>) => {
     advance: Script.make({
       name: "leaderboard.advance",
       lua: lua.advance,
-      keys: [...four, "season", "itsRows", "itsMembers", "itsScores"],
+      keys: [...keys, ...its],
       args,
       reply: done,
       idempotent: true
@@ -175,7 +191,7 @@ const made = new Map<string, ReturnType<typeof make>>()
 
 /** The scripts for a view: one set for each kind of board, made when first used. */
 const scriptsOf = (view: View<Score>): ReturnType<typeof make> => {
-  const kind = `${view.ties}/${view.score}/${view.order}`
+  const kind = `${view.ties}/${view.score}/${view.order}/${view.keepMillis !== undefined}`
   const known = made.get(kind) ?? make(view)
   made.set(kind, known)
   return known
@@ -187,22 +203,16 @@ const seasonArg = ({ keepMillis }: View<Score>, season: string | undefined): str
 /** Sets, adds to or betters a score. */
 export const update = (target: Target, { member, mode, operation, season, value }: Write) => {
   const { key, view } = target
+  const scripts = scriptsOf(view)
   const { digits, z } = Codec.storedOf(view, value)
   const amount = mode === "increment" ? Codec.incrementOf(view, value) : digits + z
-  const [rows, members, scores, state] = keysOf(target)
-  const remembered = operation === undefined ? state : Key.beside(key, `xd:board-operation:${operation}`)
-  const command = scriptsOf(view).update(
-    [rows, members, scores, state, remembered],
-    seasonArg(view, season),
-    mode,
-    member,
-    amount,
-    z,
-    digits,
-    operation ?? "",
-    operationMillis
-  )
-  return mode === "increment" && operation === undefined ? command : Command.idempotent(command)
+  const values = [seasonArg(view, season), mode, member, amount, z, digits] as const
+  if (operation !== undefined) {
+    const keys = [...keysOf(target), Key.beside(key, `xd:board-operation:${operation}`)]
+    return Command.idempotent(scripts.updateOnce(keys, ...values, "once", operationMillis))
+  }
+  const command = scripts.update(keysOf(target), ...values, "", 0)
+  return mode === "increment" ? command : Command.idempotent(command)
 }
 
 /** Takes a member off; replies null where it was not. */
@@ -248,15 +258,10 @@ export const count = (target: Target, range: ScoreRange<Score>) =>
 /** Closes one season, opens another. */
 export const turn = (target: Target, closing: string | undefined, opening: string | undefined) => {
   const { key } = target
-  const [rows, members, scores, state] = keysOf(target)
   // Where there is none its keys are not looked at.
-  const closed = closing === undefined ? ([state, state, state, state] as const) : seasonKeys(key, closing)
-  const opened = opening === undefined ? state : seasonKeys(key, opening)[0]
-  return scriptsOf(target.view).turn(
-    [rows, members, scores, state, listKey(key), ...closed, opened],
-    closing ?? "",
-    opening ?? ""
-  )
+  const closed = closing === undefined ? [key, key, key, key] : seasonKeys(key, closing)
+  const opened = opening === undefined ? key : seasonKeys(key, opening)[0]
+  return scriptsOf(target.view).turn([...keysOf(target), listKey(key), ...closed, opened], closing ?? "", opening ?? "")
 }
 
 /** Notes how far the rewards of a season came. */

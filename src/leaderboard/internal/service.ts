@@ -66,14 +66,21 @@ const writes = (store: Store) => {
       score: Score,
       { operation, season }: { readonly season?: string; readonly operation?: string } = {}
     ): Effect.Effect<Change<Score>, LeaderboardError> =>
-      Effect.gen(function* () {
-        const target = yield* Input.targetOf(view)
-        yield* Input.memberOf(member)
-        const value = yield* Input.scoreOf(view.score, score)
-        yield* Input.seasonOf(season)
-        yield* Input.operationOf(operation)
-        const { after, before } = yield* store.update(target, { mode, member, value, season, operation })
-        return changeOf(member, before, after)
+      Effect.suspend(() => {
+        // The path of every update: checked in one step.
+        const problem =
+          Input.memberReason(member) ??
+          Input.scoreReason(view.score, score) ??
+          Input.seasonReason(season) ??
+          Input.operationReason(operation)
+        if (problem !== undefined) return Input.fail(problem)
+        const value = Input.withoutSign(score)
+        return Effect.map(
+          Effect.flatMap(Input.targetOf(view), (target) =>
+            store.update(target, { mode, member, value, season, operation })
+          ),
+          ({ after, before }) => changeOf(member, before, after)
+        )
       })
   return {
     add: write("add"),

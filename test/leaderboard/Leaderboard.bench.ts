@@ -1,0 +1,79 @@
+// npm run bench -- leaderboard: an update with both places against raw ZADD, then ZREVRANK, each awaited.
+//
+// The board of a million members is read in test/leaderboard/million.ts, where the server's own counters are read.
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { Redis as Driver } from "ioredis"
+import { randomUUID } from "node:crypto"
+import { Leaderboard, type Ties } from "xdooria/leaderboard"
+import { LeaderboardLive } from "xdooria/leaderboard/live"
+import { layerLive } from "xdooria/redis/live"
+import * as Bench from "../bench/Bench.ts"
+import { isMissing, servers } from "../support/Servers.ts"
+
+const fibers = 100
+const members = 10_000
+
+const address = servers.redis
+if (isMissing(address)) throw new Error(address.missing)
+const { host, port } = address
+
+const keyPrefix = `bench${randomUUID().slice(0, 8)}:`
+
+const driver: Effect.Effect<Driver, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => new Driver({ host, port })),
+  (client) =>
+    Effect.promise(async () => {
+      for (const key of await client.keys(`${keyPrefix}*`)) await client.unlink(key)
+      await client.quit()
+    })
+)
+
+let next = 0
+const member = () => `player-${(next = (next + 7919) % members)}`
+const score = () => (next * 31) % 5_000
+
+const raw = Effect.map(driver, (client) =>
+  Bench.promises(fibers, async () => {
+    const who = member()
+    await client.zadd(`${keyPrefix}raw`, score(), who)
+    await client.zrevrank(`${keyPrefix}raw`, who)
+  })
+)
+
+const live = LeaderboardLive.pipe(Layer.provide(layerLive({ addrs: [`${host}:${port}`], keyPrefix })))
+
+const room = (ties: Ties) =>
+  Effect.gen(function* () {
+    yield* driver
+    const boards = yield* Effect.provide(Leaderboard, yield* Layer.build(live))
+    const board =
+      ties === "plan"
+        ? Leaderboard.board({ key: "board", ties })
+        : Leaderboard.within(Leaderboard.board({ key: "board", ties }), ties)
+    return Bench.fibers(
+      fibers,
+      Effect.suspend(() => boards.set(board, member(), score()))
+    )
+  })
+
+export default [
+  Bench.clients({
+    name: `update with old and new rank, ${fibers} at once`,
+    baseline: "zadd, zrevrank",
+    candidates: {
+      "zadd, zrevrank": raw,
+      first: room("first"),
+      member: room("member"),
+      dense: room("dense"),
+      plan: room("plan")
+    },
+    targets: {
+      first: { throughput: 1 },
+      member: { throughput: 1 },
+      dense: { throughput: 1 },
+      plan: { throughput: 1 }
+    }
+  })
+]
