@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -14,6 +15,7 @@ import { TestClock } from "effect/testing"
 import { randomUUID } from "node:crypto"
 import { CurrentLease, type Lease, Lock, type LockError } from "xdooria/lock"
 import { Key } from "xdooria/redis"
+import { model, play, stepsOf } from "./LockModel.ts"
 
 /** A key of one test. */
 export const newKey = () => Effect.orDie(Effect.fromResult(Key.make("lock", randomUUID())))
@@ -241,6 +243,23 @@ export const suite = <E>(
         yield* Fiber.join(children[0])
         assert.isTrue(yield* isFree(key))
       })
+    )
+
+    it.effect("does what a simple model does, whatever owners do", () =>
+      Effect.gen(function* () {
+        for (let round = 0; round < 20; round++) {
+          const random = yield* Random.Random
+          const steps = stepsOf(() => random.nextDoubleUnsafe(), 60)
+          const { results, tokens } = yield* play(steps)
+          assert.deepStrictEqual(results, model(steps), JSON.stringify(steps))
+          for (const all of tokens) {
+            assert.deepStrictEqual(
+              all,
+              [...new Set(all)].toSorted((a, b) => (a < b ? -1 : 1))
+            )
+          }
+        }
+      }).pipe(Random.withSeed(name))
     )
 
     it.effect("refuses what it cannot promise", () =>

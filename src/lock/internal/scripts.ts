@@ -80,10 +80,19 @@ const answer: Command.Decode<Answer> = (reply) => {
 
 type Own = Key.Key<string>
 
+type Keys = readonly [lock: Own, queue: Own, tickets: Own, fence: Own]
+
+/** Each lock needs them twice at least, and many use one key again and again. */
+const known = new WeakMap<Key.Any, Keys>()
+
 /** The keys of a lock: the text that is the lock, and beside it, in its slot, what others need not know. */
-export const keysOf = (key: Key.Any): readonly [lock: Own, queue: Own, tickets: Own, fence: Own] => {
+export const keysOf = (key: Key.Any): Keys => {
+  const before = known.get(key)
+  if (before !== undefined) return before
   const own = key as Own
-  return [own, Key.beside(own, "xd:lock"), Key.beside(own, "xd:waiting"), Key.beside(own, "xd:fence")]
+  const keys: Keys = [own, Key.beside(own, "xd:lock"), Key.beside(own, "xd:waiting"), Key.beside(own, "xd:fence")]
+  known.set(key, keys)
+  return keys
 }
 
 /** See {@link claimLua}. `channel`: where the claimant hears that it is its turn; empty when it does not wait. */
