@@ -354,6 +354,7 @@ const primaryKilled = Fault.scenario({
       }
       const keys = [...shards.values()]
       const victim = yield* own.primaryOf(keys[0]!.name)
+      const noise = yield* makeNoise
       const waited = yield* History.make
       const plain = yield* History.make
       const victims = yield* Ref.make<ReadonlyArray<number>>([])
@@ -422,6 +423,7 @@ const primaryKilled = Fault.scenario({
           plainAcked: ofPlain.acked,
           plainLost: ofPlain.lost,
           found: found.size,
+          noiseMs: yield* noise.worst,
           p99BeforeMs: p99(true),
           p99AfterMs: p99(false)
         }
@@ -430,8 +432,8 @@ const primaryKilled = Fault.scenario({
   judge: ({ acked, extra, maxOutageMs }, { perSecond }) => [
     ...(acked > 0 && maxOutageMs > 300 ? [] : ["the load met no failover"]),
     ...(maxOutageMs <= 6_000 ? [] : [`no write to the shard for ${maxOutageMs} ms, not within 6000`]),
-    // Two noisy cores: a few milliseconds are no measure.
-    ...(extra!["p99AfterMs"]! <= Math.max(50, 2 * extra!["p99BeforeMs"]!)
+    // On noisy cores a few milliseconds are no measure, and what timers are late by is not ours.
+    ...(extra!["p99AfterMs"]! - extra!["noiseMs"]! <= Math.max(50, 2 * extra!["p99BeforeMs"]!)
       ? []
       : [`the other shards' p99 went from ${extra!["p99BeforeMs"]} to ${extra!["p99AfterMs"]} ms`]),
     ...(extra!["plainLost"]! <= Math.ceil(0.05 * perSecond)
