@@ -70,7 +70,7 @@ export const guard = <A, E, R>(
       INSERT INTO xdooria_fences AS seen (key, fence) VALUES (${key.name}, ${fence})
       ON CONFLICT (key) DO UPDATE SET fence = EXCLUDED.fence WHERE seen.fence <= EXCLUDED.fence
       RETURNING seen.fence`
-    if (seen.length === 0) return yield* Effect.fail(new LockError({ reason: new Stale() }))
+    if (seen.length === 0) return yield* new LockError({ reason: new Stale() })
     return yield* effect
   }).pipe(Pg.transaction)
 
@@ -91,7 +91,7 @@ export const set = (
 ): Effect.Effect<void, LockError, CurrentLease | Redis> =>
   Effect.gen(function* () {
     if (key.words !== undefined) {
-      return yield* Effect.fail(new LockError({ reason: new InvalidInput({ problem: "the key is beside another" }) }))
+      return yield* new LockError({ reason: new InvalidInput({ problem: "the key is beside another" }) })
     }
     const { fence } = yield* CurrentLease
     const { run } = yield* Redis
@@ -101,5 +101,5 @@ export const set = (
       run(guardedSet([own, Key.beside(own, "xd:fenced")], fence, value, millis)),
       LockError.fromRedis
     )
-    if (!isWritten) return yield* Effect.fail(new LockError({ reason: new Stale() }))
+    if (!isWritten) return yield* new LockError({ reason: new Stale() })
   })

@@ -1,4 +1,5 @@
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -9,7 +10,6 @@ import type { Backend } from "./internal/backend.ts"
 import { make, ticketIntervals, Wakes } from "./internal/engine.ts"
 import { monotonicMillis } from "./internal/Holding.ts"
 import { Lock, LockConfig, type LockOptions } from "./Lock.ts"
-import * as Duration from "effect/Duration"
 
 /** What is known of a key: the holder and those who wait, each with the time until which that counts. */
 interface State {

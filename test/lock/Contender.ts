@@ -44,7 +44,7 @@ const program = Effect.gen(function* () {
       yield* note("out", fence)
     }).pipe(Lock.withLock(key, { ttl: settings.ttlMillis, wait: "2 minutes" }))
   })
-  yield* Effect.forever(once)
+  return yield* Effect.forever(once)
 })
 process.once("disconnect", () => process.exit(0))
 await Effect.runPromise(

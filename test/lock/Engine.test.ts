@@ -50,7 +50,7 @@ const server = (answers: Partial<Backend>) =>
 /** Works under a lock until it is interrupted, and tells when that was, by the clock, and how it ended. */
 const working = (layer: Layer.Layer<Lock>) =>
   Effect.gen(function* () {
-    const key = yield* newKey()
+    const key = yield* newKey
     const ended = yield* Deferred.make<number>()
     const fiber = yield* Effect.never.pipe(
       Effect.onInterrupt(() =>
@@ -134,7 +134,7 @@ describe("a lease", () => {
           clock.monotonicTimeNanosUnsafe = () => before() + 10_000_000_000n
         })
       )
-      const { reason } = yield* Effect.flip(Lock.withLock(yield* newKey())(pause)).pipe(Effect.provide(layer))
+      const { reason } = yield* Effect.flip(Lock.withLock(yield* newKey)(pause)).pipe(Effect.provide(layer))
       assert.deepInclude(reason, { _tag: "Lost", how: "expired" })
     })
   )
@@ -150,7 +150,7 @@ describe("a lease", () => {
         )
       )
       const fiber = yield* Effect.forkChild(
-        Effect.exit(Effect.provide(Lock.withLock(yield* newKey())(work), layer)).pipe(
+        Effect.exit(Effect.provide(Lock.withLock(yield* newKey)(work), layer)).pipe(
           Effect.andThen(Ref.get(finalized)),
           Effect.provideService(References.MinimumLogLevel, "None")
         )
@@ -164,7 +164,7 @@ describe("a lease", () => {
   it.effect("that is lost lets nobody in by lineage", () =>
     Effect.gen(function* () {
       const { asked, layer } = yield* server({ extend: () => Effect.succeed(false) })
-      const key = yield* newKey()
+      const key = yield* newKey
       const late = Effect.uninterruptible(Effect.andThen(Effect.sleep("5 seconds"), Lock.withLock(key)(Effect.void)))
       const fiber = yield* Effect.forkChild(
         Effect.exit(Effect.provide(Lock.withLock(key)(late), layer)).pipe(
@@ -183,7 +183,7 @@ describe("a lease", () => {
       const { asked, layer } = yield* server({
         leave: () => Effect.flatMap(Ref.get(isDown), (no) => (no ? down : Effect.void))
       })
-      yield* Effect.provide(Lock.withLock(yield* newKey())(Effect.void), layer)
+      yield* Effect.provide(Lock.withLock(yield* newKey)(Effect.void), layer)
       assert.isAtLeast(asked.leave, 1)
       yield* TestClock.adjust("2 seconds")
       const before = asked.leave
@@ -200,7 +200,7 @@ describe("a lease", () => {
 
 describe("an acquisition", () => {
   const acquire = (options: Parameters<typeof Lock.acquire>[1]) =>
-    Effect.flatMap(newKey(), (key) => Effect.scoped(Lock.acquire(key, options)))
+    Effect.flatMap(newKey, (key) => Effect.scoped(Lock.acquire(key, options)))
 
   it.effect("fails at once when it does not wait and the server does not answer, and cleans up", () =>
     Effect.gen(function* () {
@@ -314,7 +314,7 @@ describe("an acquisition", () => {
     Effect.gen(function* () {
       const one = yield* server({})
       const two = yield* server({})
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* Lock.withLock(key)(Effect.provide(Lock.withLock(key)(CurrentLease), two.layer)).pipe(
         Effect.provide(one.layer)
       )

@@ -18,7 +18,7 @@ import { Key } from "xdooria/redis"
 import { model, play, stepsOf } from "./LockModel.ts"
 
 /** A key of one test. */
-export const newKey = () => Effect.orDie(Effect.fromResult(Key.make("lock", randomUUID())))
+export const newKey = Effect.suspend(() => Effect.orDie(Effect.fromResult(Key.make("lock", randomUUID()))))
 
 /** The tag of the reason that an effect fails with. */
 export const tagOf = <A, R>(effect: Effect.Effect<A, LockError, R>) =>
@@ -50,8 +50,8 @@ export const holder = (key: Key.Any, options?: Parameters<typeof Lock.acquire>[1
 /**
  * Declares the suite.
  *
- * - `clock`: `test` where time is TestClock's; on a `live` one, waiting is the only way to let time pass
- * - `E`: with a poll interval of at most 100 ms on a live clock
+ * - `clock`: `test` where time is TestClock's; on a `live` one, waiting is the only way to let time pass, and the poll interval
+ *   of the layer is best short
  */
 export const suite = <E>(
   name: string,
@@ -66,11 +66,11 @@ export const suite = <E>(
 
     it.effect("has one holder at a time, and others know it at once when they do not wait", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key)
         yield* one.lease
         assert.strictEqual(yield* tagOf(Lock.withLock(key, { wait: 0 })(Effect.void)), "Held")
-        assert.isTrue(yield* isFree(yield* newKey()))
+        assert.isTrue(yield* isFree(yield* newKey))
         yield* one.stop
         assert.isTrue(yield* isFree(key))
       })
@@ -78,7 +78,7 @@ export const suite = <E>(
 
     it.effect("counts without losing one, with many at once", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const value = yield* Ref.make(0)
         const increment = Effect.gen(function* () {
           const read = yield* Ref.get(value)
@@ -95,7 +95,7 @@ export const suite = <E>(
 
     it.effect("gives tokens that only rise, in the order of holding", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const fences = yield* Ref.make<ReadonlyArray<bigint>>([])
         const note = Effect.flatMap(CurrentLease, ({ fence }) => Ref.update(fences, (all) => [...all, fence]))
         yield* Effect.all(
@@ -114,7 +114,7 @@ export const suite = <E>(
 
     it.effect("releases when the work fails, dies or is interrupted", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         assert.strictEqual(yield* Effect.flip(Lock.withLock(key)(Effect.fail("mine" as const))), "mine")
         assert.isTrue(yield* isFree(key))
         const died = yield* Effect.exit(Lock.withLock(key)(Effect.die("bug")))
@@ -129,7 +129,7 @@ export const suite = <E>(
 
     it.effect("releases with the scope that acquired it", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const scope = yield* Scope.make()
         yield* Effect.provideService(Lock.acquire(key), Scope.Scope, scope)
         assert.isFalse(yield* isFree(key))
@@ -140,7 +140,7 @@ export const suite = <E>(
 
     it.effect("gives up after the time to wait, and leaves no place in the queue", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key)
         yield* one.lease
         const waiting = yield* Effect.forkChild(Effect.flip(Lock.withLock(key, { wait: "300 millis" })(Effect.void)))
@@ -154,7 +154,7 @@ export const suite = <E>(
 
     it.effect("serves those who wait in the order of asking", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key)
         yield* one.lease
         const order = yield* Ref.make<ReadonlyArray<number>>([])
@@ -176,7 +176,7 @@ export const suite = <E>(
 
     it.effect("forgets those who stop waiting", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key)
         yield* one.lease
         const gone = yield* holder(key, { wait: Duration.infinity })
@@ -193,7 +193,7 @@ export const suite = <E>(
 
     it.effect("renews the lock for as long as the work takes", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key, { ttl: "300 millis" })
         yield* one.lease
         for (let i = 0; i < 4; i++) {
@@ -207,14 +207,14 @@ export const suite = <E>(
 
     it.effect("is entered again by what runs inside, forked fibers included", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const inner = Lock.withLock(key, { wait: 0 })(CurrentLease)
         yield* Effect.gen(function* () {
           const outer = yield* CurrentLease
           assert.strictEqual((yield* inner).fence, outer.fence)
           assert.strictEqual((yield* Fiber.join(yield* Effect.forkChild(inner))).fence, outer.fence)
           // Another key is another lock.
-          assert.notStrictEqual((yield* Lock.withLock(yield* newKey())(CurrentLease)).fence, outer.fence)
+          assert.notStrictEqual((yield* Lock.withLock(yield* newKey)(CurrentLease)).fence, outer.fence)
         }).pipe(Lock.withLock(key))
         assert.isTrue(yield* isFree(key))
       })
@@ -222,7 +222,7 @@ export const suite = <E>(
 
     it.effect("stays with a child that outlives the holder, and lets nobody in by lineage afterwards", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const go = yield* Deferred.make<void>()
         const inside = yield* Deferred.make<void>()
         const again = yield* Deferred.make<void>()
@@ -264,7 +264,7 @@ export const suite = <E>(
 
     it.effect("refuses what it cannot promise", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const beside = Key.beside(key, "xd:other")
         for (const options of [{ ttl: 99 }, { ttl: "25 hours" }, { ttl: Duration.infinity }] as const) {
           assert.strictEqual(yield* tagOf(Effect.scoped(Lock.acquire(key, options))), "InvalidInput")
@@ -275,7 +275,7 @@ export const suite = <E>(
 
     it.effect("fails when its lease is used after it was released", () =>
       Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const lease = yield* Effect.scoped(Lock.acquire(key))
         const { reason } = yield* Effect.flip(lease.whileHeld(Effect.void))
         assert.deepInclude(reason, { _tag: "Lost", how: "released" })

@@ -69,7 +69,7 @@ suites("LockLive on the wire", (options) => {
   it.live("is a text of 32 hex digits at the very key, with an expiry", () =>
     Effect.gen(function* () {
       const { get, nameOf, run } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* Effect.gen(function* () {
         assert.match((yield* get(key)) ?? "", /^[0-9a-f]{32}$/)
         const left = yield* run((redis) => redis.pttl(nameOf(key)))
@@ -82,7 +82,7 @@ suites("LockLive on the wire", (options) => {
   it.live("keeps out a holder of the plan, whose scripts do not touch it", () =>
     Effect.gen(function* () {
       const { get, nameOf, run, take } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* Effect.gen(function* () {
         const held = yield* get(key)
         const go = "0123456789abcdef0123456789abcdef"
@@ -98,7 +98,7 @@ suites("LockLive on the wire", (options) => {
   it.live("is kept out by a holder of the plan, and comes in when that has released, within a poll interval", () =>
     Effect.gen(function* () {
       const { get, nameOf, run, take, waiting } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       const go = "0123456789abcdef0123456789abcdef"
       yield* take(key, go, 60_000)
       assert.strictEqual(yield* tagOf(Lock.withLock(key, { wait: 0 })(Effect.void)), "Held")
@@ -117,7 +117,7 @@ suites("LockLive on the wire", (options) => {
   it.live("comes in when the lock of a holder that died has ended", () =>
     Effect.gen(function* () {
       const { take } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* take(key, "0123456789abcdef0123456789abcdef", 300)
       yield* Lock.withLock(key, { wait: "20 seconds" })(Effect.void)
     }).pipe(test)
@@ -132,7 +132,7 @@ suites("LockLive on the wire", (options) => {
         (redis: Driver | Cluster, name: string) => redis.rpush(name, "a"),
         (redis: Driver | Cluster, name: string) => redis.zadd(name, 1, "a")
       ]) {
-        const key = yield* newKey()
+        const key = yield* newKey
         yield* run((redis) => set(redis, nameOf(key)) as Promise<unknown>)
         const before = yield* run((redis) => redis.type(nameOf(key)))
         assert.strictEqual(yield* tagOf(Lock.withLock(key, { wait: 0 })(Effect.void)), "Held")
@@ -145,7 +145,7 @@ suites("LockLive on the wire", (options) => {
   it.live("lets nobody pass those who wait, even when the lock is free", () =>
     Effect.gen(function* () {
       const { nameOf, run } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       // One who waits and is slow to come: a place in the queue that lasts for another second.
       const [seconds, micros] = yield* run((redis) => redis.time())
       const until = (Number(seconds) + 1) * 1_000_000 + Number(micros)
@@ -161,7 +161,7 @@ suites("LockLive on the wire", (options) => {
   it.live("leaves nothing but the last token behind, which rises also when the key is gone", () =>
     Effect.gen(function* () {
       const { nameOf, run } = yield* raw(options)
-      const key = yield* newKey()
+      const key = yield* newKey
       const fence = Effect.map(Lock.withLock(key)(CurrentLease), (lease) => lease.fence)
       const first = yield* fence
       const beside = ["xd:lock", "xd:waiting", "xd:fence"] as const
@@ -185,7 +185,7 @@ suites("LockLive on the wire", (options) => {
       const layer = layerLive({ pollInterval: Duration.seconds(20) }).pipe(Layer.provide(Layer.succeedContext(redis)))
       yield* Effect.gen(function* () {
         const { waiting } = yield* raw(options)
-        const key = yield* newKey()
+        const key = yield* newKey
         const one = yield* holder(key)
         yield* one.lease
         const two = yield* holder(key, { wait: "30 seconds" })
@@ -206,7 +206,7 @@ suites("LockLive on the wire", (options) => {
     Effect.gen(function* () {
       const { del, nameOf, run } = yield* raw(options)
       for (const harm of [del, (key: Key.Any) => run((redis) => redis.set(nameOf(key), "another"))]) {
-        const key = yield* newKey()
+        const key = yield* newKey
         const working = yield* Deferred.make<void>()
         const stopped = yield* Deferred.make<void>()
         const fiber = yield* Effect.andThen(Deferred.succeed(working, undefined), Effect.never).pipe(
@@ -235,7 +235,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
     const { keyPrefix } = Context.get(through, Redis)
     const beside = yield* client(single(address), { keyPrefix })
     // Its scripts are loaded and its connections open: a request that the test chooses is the one that it means.
-    yield* Effect.provide(Lock.withLock(yield* newKey())(Effect.void), through)
+    yield* Effect.provide(Lock.withLock(yield* newKey)(Effect.void), through)
     const look = yield* Effect.provide(raw(single(address)), beside)
     return { proxy, through, look }
   })
@@ -243,7 +243,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
   it.live("holds the lock once when the reply to its claim was lost", () =>
     Effect.gen(function* () {
       const { look, proxy, through } = yield* setup
-      const key = yield* newKey()
+      const key = yield* newKey
       const rule = yield* proxy.onRequest((bytes) => bytes.includes(key.name), "cutAfterReply")
       yield* Effect.forkChild(Effect.andThen(rule.first, proxy.heal))
       yield* Effect.gen(function* () {
@@ -257,7 +257,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
   it.live("leaves no lock behind when it gives up on a claim whose reply was lost", () =>
     Effect.gen(function* () {
       const { look, proxy, through } = yield* setup
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* proxy.dropReplies
       const tag = yield* tagOf(Effect.provide(Lock.withLock(key, { wait: 0, ttl: "1 minute" })(Effect.void), through))
       assert.strictEqual(tag, "Unavailable")
@@ -273,7 +273,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
     Effect.gen(function* () {
       const { look, proxy, through } = yield* setup
       for (let round = 0; round < 20; round++) {
-        const key = yield* newKey()
+        const key = yield* newKey
         yield* proxy.delay(round % 4)
         const fiber = yield* Effect.forkChild(
           Effect.provide(
@@ -299,7 +299,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
   it.live("leaves no place in the queue behind when one who waits is interrupted", () =>
     Effect.gen(function* () {
       const { look, through } = yield* setup
-      const key = yield* newKey()
+      const key = yield* newKey
       yield* look.take(key, "another", 60_000)
       const fiber = yield* Effect.forkChild(
         Effect.provide(Lock.withLock(key, { wait: Duration.infinity })(Effect.void), through)
@@ -317,7 +317,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
   it.live("interrupts its work on a dead link before the lock has ended, and lets go in time", () =>
     Effect.gen(function* () {
       const { look, proxy, through } = yield* setup
-      const key = yield* newKey()
+      const key = yield* newKey
       const working = yield* Deferred.make<void>()
       const stillHeld = yield* Deferred.make<boolean>()
       const fiber = yield* Effect.andThen(Deferred.succeed(working, undefined), Effect.never).pipe(
@@ -346,7 +346,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
       )
       const services = yield* context(single(address), { username: user })
       yield* Effect.gen(function* () {
-        const key = yield* newKey()
+        const key = yield* newKey
         const { take } = yield* raw(single(address))
         yield* take(key, "another", 200)
         yield* Lock.withLock(key, { wait: "20 seconds" })(Effect.void)
@@ -361,7 +361,7 @@ RealServer.suite("redis", "Fence", (address) => {
   it.live("refuses a guarded write to Redis with a lower token, and writes nothing", () =>
     Effect.gen(function* () {
       const { get, nameOf, run } = yield* raw(single(address))
-      const key = yield* newKey()
+      const key = yield* newKey
       const data = yield* Effect.fromResult(Key.make("gold", "p1"))
       const stale = yield* Lock.withLock(key)(CurrentLease)
       yield* Fence.set(data, "1").pipe(Lock.withLock(key))
@@ -379,7 +379,7 @@ RealServer.suite("redis", "Fence", (address) => {
   it.live("compares tokens beyond what a double holds", () =>
     Effect.gen(function* () {
       const data = yield* Effect.fromResult(Key.make("gold", "p2"))
-      const lease = yield* Lock.withLock(yield* newKey())(CurrentLease)
+      const lease = yield* Lock.withLock(yield* newKey)(CurrentLease)
       const set = (fence: bigint) =>
         Effect.isSuccess(Effect.provideService(Fence.set(data, "x"), CurrentLease, { ...lease, fence }))
       const max = 9_223_372_036_854_775_807n
@@ -395,7 +395,7 @@ RealServer.suite("redis", "Fence", (address) => {
         commandTimeout: Duration.millis(300)
       })
       const data = yield* Effect.fromResult(Key.make("gold", "p3"))
-      const locked = Lock.withLock(yield* newKey(), { ttl: "20 seconds" })
+      const locked = Lock.withLock(yield* newKey, { ttl: "20 seconds" })
       yield* Effect.provide(locked(Fence.set(data, "1")), services)
       const tag = yield* Effect.gen(function* () {
         yield* proxy.onRequest((bytes) => bytes.includes(data.name), "dropReply")
@@ -442,7 +442,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
     Effect.gen(function* () {
       yield* accounts
       const { nameOf, run } = yield* raw(single(redisAddress))
-      const key = yield* newKey()
+      const key = yield* newKey
       const fence = Effect.map(Lock.withLock(key)(CurrentLease), (lease) => lease.fence)
       assert.strictEqual(yield* fence, 1n)
       yield* run((redis) => redis.del(nameOf(Key.beside(key, "xd:fence"))))
@@ -461,7 +461,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
   it.live("does not give a token that was drawn after the lock had passed on", () =>
     Effect.gen(function* () {
       const { del } = yield* raw(single(redisAddress))
-      const key = yield* newKey()
+      const key = yield* newKey
       const services = yield* Effect.context<Redis>()
       let drawn = 0n
       const slow: Fence.Source<never> = {
@@ -481,7 +481,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
   it.live("says that the sequence is missing, and leaves no lock behind", () =>
     Effect.gen(function* () {
       const { get } = yield* raw(single(redisAddress))
-      const key = yield* newKey()
+      const key = yield* newKey
       const { reason } = yield* Effect.flip(Lock.withLock(key)(Effect.void))
       assert.deepInclude({ ...reason } as object, { _tag: "Refused", detail: "42P01" })
       yield* eventually(
@@ -494,7 +494,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
   it.live("refuses a guarded transaction with a lower token, and undoes what it wrote", () =>
     Effect.gen(function* () {
       const { add, gold } = yield* accounts
-      const key = yield* newKey()
+      const key = yield* newKey
       const stale = yield* Lock.withLock(key)(CurrentLease)
       yield* Lock.withLock(key)(Effect.andThen(Fence.guard(add(1)), Fence.guard(add(10))))
       const late = Effect.provideService(Fence.guard(add(100)), CurrentLease, stale)
@@ -510,7 +510,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
   it.live("lets a later holder's transaction wait for an earlier one's, and an earlier one's lose", () =>
     Effect.gen(function* () {
       const { add, gold } = yield* accounts
-      const key = yield* newKey()
+      const key = yield* newKey
       const early = yield* Lock.withLock(key)(CurrentLease)
       const late = yield* Lock.withLock(key)(CurrentLease)
       const inside = yield* Deferred.make<void>()

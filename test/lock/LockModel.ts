@@ -34,7 +34,7 @@ export const model = (steps: ReadonlyArray<Step>): ReadonlyArray<boolean> => {
 /** What the steps give on a lock, and the tokens of each key in the order of being given. */
 export const play = (steps: ReadonlyArray<Step>) =>
   Effect.gen(function* () {
-    const keys = [yield* newKey(), yield* newKey(), yield* newKey()]
+    const keys = [yield* newKey, yield* newKey, yield* newKey]
     const held = new Map<string, Scope.Closeable>()
     const tokens = keys.map((): Array<bigint> => [])
     const results: Array<boolean> = []

@@ -53,7 +53,7 @@ const turn = (key: Key.Any, ttl: number) =>
     const how = yield* Effect.gen(function* () {
       lease = yield* CurrentLease
       yield* tell({ _tag: "Held", fence: String(lease.fence) })
-      yield* Effect.forever(Effect.andThen(write, Effect.sleep("10 millis")))
+      return yield* Effect.forever(Effect.andThen(write, Effect.sleep("10 millis")))
     }).pipe(
       Effect.ensuring(
         Effect.sync(() => {
@@ -77,7 +77,7 @@ if (import.meta.main) {
   })
   const program = Effect.gen(function* () {
     const key = yield* Effect.fromResult(Key.make("lock", settings.key))
-    yield* Effect.forever(Effect.andThen(orders, turn(key, settings.ttlMillis)))
+    return yield* Effect.forever(Effect.andThen(orders, turn(key, settings.ttlMillis)))
   })
   process.once("disconnect", () => process.exit(0))
   await Effect.runPromise(

@@ -108,7 +108,7 @@ export const make = (
         const sentAt = now()
         state.isUnclear = true
         const result = yield* Effect.result(claim)
-        if (Result.isFailure(result) && !result.failure.isRetryable) return yield* Effect.fail(result.failure)
+        if (Result.isFailure(result) && !result.failure.isRetryable) return yield* result.failure
         const isBusy = Result.isSuccess(result) && result.success._tag === "Busy"
         if (Result.isSuccess(result) && result.success._tag === "Granted") {
           if (now() < Holding.deadlineOf(sentAt, ttlMillis)) return { fence: result.success.fence, sentAt }
