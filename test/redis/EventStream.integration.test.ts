@@ -263,24 +263,23 @@ suites("EventStream", (options, kind) => {
       Effect.gen(function* () {
         const stream = yield* fresh
         const redis = yield* Redis
-        const left = yield* EventStream.append(stream, event(0))
-        yield* redis.run(Command.xgroupCreate(stream.key, "g", "0"))
-        yield* redis.run(Command.xreadGroup(stream.key, "g", "gone", ">", {}))
-        const kept = yield* EventStream.append(stream, event(1))
+        const kept = yield* EventStream.append(stream, event(0))
         const inHand = yield* Deferred.make<void>()
         const seen: Array<string> = []
         const both = yield* Deferred.make<void>()
         const consume = (consumer: string) =>
-          EventStream.consume(stream, { group: "g", consumer, claimAfter: "300 millis" }, ({ id }) =>
+          EventStream.consume(stream, { group: "g", consumer, claimAfter: "1 second" }, ({ id }) =>
             Effect.gen(function* () {
               seen.push(`${consumer} ${id}`)
-              if (id === left) return void (yield* Deferred.succeed(both, undefined))
+              if (id !== kept) return void (yield* Deferred.succeed(both, undefined))
               yield* Deferred.succeed(inHand, undefined)
               return yield* Effect.never
             })
           )
         const slow = yield* Effect.forkChild(consume("slow"))
         yield* Deferred.await(inHand)
+        const left = yield* EventStream.append(stream, event(1))
+        yield* redis.run(Command.xreadGroup(stream.key, "g", "gone", ">", {}))
         const fast = yield* Effect.forkChild(consume("fast"))
         yield* Deferred.await(both)
         // By now the slow one has had its event for as long as the one that is gone.
