@@ -117,8 +117,8 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
     login: (player, session) =>
       run(Scripts.Login(keysOf(player), common(player), session, options.maxDevices, floor.floor())),
     read: (player, device) =>
-      Effect.flatMap(run(Scripts.Peek(keysOf(player), device)), (reading) =>
-        isTimeless(reading) ? Effect.succeed(reading) : run(Scripts.Read(keysOf(player), device))
+      Effect.filterOrElse(run(Scripts.Peek(keysOf(player), device)), isTimeless, () =>
+        run(Scripts.Read(keysOf(player), device))
       ),
     readAll: (of) =>
       Effect.map(redis.batch(of.map(({ device, player }) => Scripts.Read(keysOf(player), device))), (readings) =>
