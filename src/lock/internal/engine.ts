@@ -147,7 +147,12 @@ export const make = (
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           const granted = yield* restore(obtain(request))
-          const holding = new Holding(backend, { ...request, ...granted }, cleanup(request))
+          const holding = new Holding(
+            backend,
+            { ...request, ...granted },
+            // Built only when it is needed, which is rare.
+            Effect.suspend(() => cleanup(request))
+          )
           yield* holding.start(scope)
           yield* Effect.addFinalizer(() => holding.close)
           return holding.lease

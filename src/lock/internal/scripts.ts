@@ -14,14 +14,20 @@ const fenceMillis = 86_400_000
  * to "<until, in microseconds> <channel>".
  */
 const turn = `
-local time = redis.call('time')
-local now = time[1] * 1000000 + time[2]
+local now
+local function clock()
+  if not now then
+    local time = redis.call('time')
+    now = time[1] * 1000000 + time[2]
+  end
+  return now
+end
 local function turn()
   while true do
     local token = redis.call('zrange', KEYS[2], 0, 0)[1]
     if not token then return false end
     local till, channel = string.match(redis.call('hget', KEYS[3], token) or '', '^(%d+) (.*)$')
-    if till and tonumber(till) > now then return token, channel end
+    if till and tonumber(till) > clock() then return token, channel end
     redis.call('zrem', KEYS[2], token)
     redis.call('hdel', KEYS[3], token)
   end
@@ -40,7 +46,7 @@ local holder = redis.pcall('get', KEYS[1])
 const claimLua = `${turn}
 local function fence()
   local last = tonumber(redis.call('get', KEYS[4]) or '0')
-  local next = string.format('%.0f', math.max(now, last + 1))
+  local next = string.format('%.0f', math.max(clock(), last + 1))
   redis.call('set', KEYS[4], next, 'px', ${fenceMillis})
   return next
 end
@@ -59,7 +65,7 @@ if ARGV[3] ~= '' then
     local last = redis.call('zrange', KEYS[2], -1, -1, 'withscores')[2] or 0
     redis.call('zadd', KEYS[2], last + 1, ARGV[1])
   end
-  redis.call('hset', KEYS[3], ARGV[1], string.format('%.0f', now + ARGV[4] * 1000) .. ' ' .. ARGV[3])
+  redis.call('hset', KEYS[3], ARGV[1], string.format('%.0f', clock() + ARGV[4] * 1000) .. ' ' .. ARGV[3])
   redis.call('pexpire', KEYS[2], ARGV[4] * 2)
   redis.call('pexpire', KEYS[3], ARGV[4] * 2)
   first = first or ARGV[1]
