@@ -218,7 +218,7 @@ RealServer.suite("redis", "a server of its own", () => {
       const addrs = proxies.map(({ port }) => `127.0.0.1:${port}`) as [string, ...Array<string>]
       const options = { addrs, startTimeout: Duration.seconds(2) }
       const [spent] = yield* Effect.timed(Effect.flip(Effect.scoped(build(options))))
-      const accepted = yield* Effect.all(proxies.map((proxy) => proxy.accepted))
+      const accepted = yield* Effect.forEach(proxies, (proxy) => proxy.accepted)
       const dials = accepted.reduce((sum, count) => sum + count, 0)
       // The first to each are not held back.
       assert.isAtMost(dials, Duration.toMillis(spent) / 100 + addrs.length)

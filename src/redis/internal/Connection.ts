@@ -200,7 +200,7 @@ const connected = (
 
 /** A server that does not let one ask may be used. */
 const ifAllowed = (question: Effect.Effect<void, RedisFailureReason>): Effect.Effect<void, RedisFailureReason> =>
-  Effect.catch(question, (reason) => (reason._tag === "PermissionDenied" ? Effect.void : Effect.fail(reason)))
+  Effect.catchTag(question, "PermissionDenied", () => Effect.void)
 
 /** Says and asks what must be known before a connection is given commands. */
 const prepared = (
