@@ -1,13 +1,40 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { Command, Key, Redis } from "xdooria/redis"
+import { Command, Key, Redis, type RedisFailure } from "xdooria/redis"
 import { suites, withClient } from "./Backends.ts"
 
 const key = Effect.fromResult(Key.make("c", "k"))
 
 suites("commands", (options) => {
   const run = withClient(options)
+
+  it.live("of bytes, which come back as they were: alone, in a batch, in a transaction and under a watch", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis
+      const k = yield* key
+      const hash = Key.beside(k, "xd:hash")
+      const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte)
+      assert.isUndefined(yield* redis.run(Command.getBytes(k)))
+      yield* redis.run(Command.set(k, bytes))
+      yield* redis.run(Command.hset(hash, { field: bytes }))
+      const reads = [Command.getBytes(k), Command.strlen(k), Command.hgetBytes(hash, "field")] as const
+      const isRight = (replies: ReadonlyArray<unknown>) =>
+        assert.deepStrictEqual(
+          replies.map((reply) => (reply instanceof Uint8Array ? [...reply] : reply)),
+          [[...bytes], 256, [...bytes]]
+        )
+      isRight(yield* Effect.forEach(reads, (read: Command.Any) => redis.run(read)))
+      isRight(yield* Effect.forEach(yield* redis.batch(reads), (one) => Effect.fromResult<unknown, RedisFailure>(one)))
+      isRight(yield* redis.transaction(reads))
+      isRight(yield* redis.watch([k], () => Effect.succeed(reads)))
+      isRight(
+        yield* Effect.scoped(
+          Effect.flatMap(redis.reserve(k), (own) => Effect.forEach(reads, (read: Command.Any) => own.run(read)))
+        )
+      )
+    }).pipe(run)
+  )
 
   it.live("of strings and keys", () =>
     Effect.gen(function* () {

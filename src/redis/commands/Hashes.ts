@@ -8,6 +8,13 @@ type Value = string | number | Uint8Array
 export const hget = <Slot extends string>(key: Key.Key<Slot>, field: string): Op.Command<string | undefined, Slot> =>
   Op.make("HGET", [key, field], Op.optionalText, { idempotent: true })
 
+/** The value of a field as bytes, or undefined. */
+export const hgetBytes = <Slot extends string>(
+  key: Key.Key<Slot>,
+  field: string
+): Op.Command<Uint8Array | undefined, Slot> =>
+  Op.make("HGET", [key, field], Op.optional(Op.bytes), { idempotent: true, binary: true })
+
 /** The values of fields, each undefined where there is none. */
 export const hmget = <Slot extends string>(
   key: Key.Key<Slot>,

@@ -6,7 +6,7 @@ import { UnexpectedReply } from "../RedisError.ts"
 /** What stands after a command's name. A key and a channel get the client's prefix; all else is sent as it is. */
 export type Argument = string | number | Uint8Array | Key.Any | Channel.Any
 
-/** What a server replies, as the driver reads it: integers beyond 2^53 and doubles are text. */
+/** What a server replies, as the driver reads it: integers beyond 2^53 and doubles are text, bytes only when asked for. */
 export type Reply = string | number | null | Uint8Array | ReadonlyArray<Reply>
 
 /** Turns a reply into a value, or says what is wrong with it. */
@@ -23,6 +23,8 @@ export interface Any<out A = unknown> {
   readonly decode: Decode<A>
   /** Done twice it is done once: the room repeats it when its reply is lost. Reads are. */
   readonly isIdempotent: boolean
+  /** Whether what is text in its reply comes as bytes. */
+  readonly isBinary?: boolean
   /** How long the server may hold the reply back, in milliseconds: so much more time it has. Only on a reserved connection. */
   readonly blockMillis?: number
   /** What runs when `name` is that of a script. The first `keys` arguments are its keys. */
@@ -49,6 +51,7 @@ export type Replies<C extends ReadonlyArray<Any>> = { readonly [K in keyof C]: C
  * - `args`: keys must be keys, and so get the prefix
  * - `decode`: see {@link text}, {@link integer} and their neighbours
  * - `idempotent`: whether it is a read, or done twice is done once; false unless given
+ * - `binary`: whether `decode` gets bytes for text, see {@link bytes}; false unless given
  * - `blockMillis`: how long the server may hold the reply back, more than 0; only for a reserved connection
  */
 export const make = <A, Slot extends string = never>(
@@ -57,6 +60,7 @@ export const make = <A, Slot extends string = never>(
   decode: Decode<A>,
   options?: {
     readonly idempotent?: boolean
+    readonly binary?: boolean
     readonly blockMillis?: number
     readonly script?: NonNullable<Any["script"]>
   }
@@ -66,6 +70,7 @@ export const make = <A, Slot extends string = never>(
   args,
   decode,
   isIdempotent: options?.idempotent === true,
+  ...(options?.binary === true ? { isBinary: true } : {}),
   ...(options?.blockMillis === undefined ? {} : { blockMillis: options.blockMillis }),
   ...(options?.script === undefined ? {} : { script: options.script })
 })
@@ -94,6 +99,10 @@ export const text: Decode<string> = (reply) => (typeof reply === "string" ? Resu
 /** Text, or undefined where the value is absent. */
 export const optionalText: Decode<string | undefined> = (reply) =>
   reply === null ? Result.succeed(undefined) : text(reply)
+
+/** Bytes, of a command that is `binary`. */
+export const bytes: Decode<Uint8Array> = (reply) =>
+  reply instanceof Uint8Array ? Result.succeed(reply) : unexpected("bytes")
 
 /** An integer within plus or minus 2^53-1. */
 export const integer: Decode<number> = (reply) =>

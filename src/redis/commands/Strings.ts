@@ -18,6 +18,10 @@ export const mget = <Slot extends string>(
 ): Op.Command<ReadonlyArray<string | undefined>, Slot> =>
   Op.make("MGET", keys, Op.listOf(Op.optionalText), { idempotent: true })
 
+/** The value of a key as bytes, or undefined. */
+export const getBytes = <Slot extends string>(key: Key.Key<Slot>): Op.Command<Uint8Array | undefined, Slot> =>
+  Op.make("GET", [key], Op.optional(Op.bytes), { idempotent: true, binary: true })
+
 /** Sets a key; without `after` it is kept for ever. */
 export const set = <Slot extends string>(
   key: Key.Key<Slot>,

@@ -179,7 +179,7 @@ export class Single<A> extends Call {
 
   succeed(reply: unknown): void {
     // In the fiber: what a decoder of the caller's throws is a defect of that fiber.
-    this.resume(Effect.suspend(() => decoded(this.command, Wire.replyOf(reply))))
+    this.resume(Effect.suspend(() => decoded(this.command, Wire.replyOf(reply, this.command.isBinary))))
   }
 
   fail(reason: RedisFailureReason): void {

@@ -192,7 +192,7 @@ export class Pool {
       const isSent = connection.send(wire, {
         onReply: (reply) => {
           if (restoring.has(command.name)) lease.isAltered = false
-          resume(Effect.succeed(Wire.replyOf(reply)))
+          resume(Effect.succeed(Wire.replyOf(reply, command.isBinary)))
         },
         onError: (error) => resume(refusal(command, classify(error, { wasSent: true, ...command })))
       })

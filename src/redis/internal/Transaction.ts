@@ -105,7 +105,9 @@ class Transaction extends Call {
     }
     return Effect.forEach(this.commands, (command, index) => {
       const one: unknown = reply[index]
-      return one instanceof Error ? refusal(command, classify(one, untilExec)) : decoded(command, Wire.replyOf(one))
+      return one instanceof Error
+        ? refusal(command, classify(one, untilExec))
+        : decoded(command, Wire.replyOf(one, command.isBinary))
     })
   }
 }

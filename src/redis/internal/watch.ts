@@ -8,6 +8,7 @@ import { Conflict, CrossSlot, RedisFailure, UnexpectedReply } from "../RedisErro
 import { decoded } from "./Call.ts"
 import { classify } from "./classify.ts"
 import { placeOf } from "./slot.ts"
+import * as Wire from "./wire.ts"
 
 const multi = Command.make("MULTI", [], Command.ok)
 
@@ -17,13 +18,17 @@ const queued: Command.Decode<void> = (reply) =>
     : Result.fail(new UnexpectedReply({ problem: "the command was not queued" }))
 
 /** As it is said between MULTI and EXEC. A script is: its text, since EXEC passes over a hash that it does not know. */
-const inQueue = (command: Command.Any): Command.Any<void> => ({ ...command, decode: queued })
+const inQueue = (command: Command.Any): Command.Any<void> => ({ ...command, isBinary: false, decode: queued })
 
 /** The replies, or null when a watched key had changed. Among them are errors: each command has its own. */
-const exec = Command.make<ReadonlyArray<unknown> | null>("EXEC", [], (reply) =>
-  reply === null || Array.isArray(reply)
-    ? Result.succeed(reply)
-    : Result.fail(new UnexpectedReply({ problem: "not a reply for each command" }))
+const exec = Command.make<ReadonlyArray<unknown> | null>(
+  "EXEC",
+  [],
+  (reply) =>
+    reply === null || Array.isArray(reply)
+      ? Result.succeed(reply)
+      : Result.fail(new UnexpectedReply({ problem: "not a reply for each command" })),
+  { binary: true }
 )
 
 /** A watched key had changed: nothing was applied. Not to be mixed up with what the body fails with. */
@@ -53,7 +58,7 @@ const commit = (
               command: command.name
             })
           )
-        : decoded(command, (reply ?? null) as Command.Reply)
+        : decoded(command, Wire.replyOf(reply ?? null, command.isBinary))
     })
   })
 

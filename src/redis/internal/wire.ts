@@ -82,9 +82,11 @@ const none: Encoded = { count: 0, body: "" }
 export const words = (...all: ReadonlyArray<string>): Wire => command(all, none)
 
 /** A reply of the driver's, whose texts are bytes, as Command.Reply; an error among replies stays what it is. */
-export const replyOf = (reply: unknown): Command.Reply =>
+export const replyOf = (reply: unknown, isBinary = false): Command.Reply =>
   reply instanceof Buffer
-    ? reply.toString()
+    ? isBinary
+      ? reply
+      : reply.toString()
     : Array.isArray(reply)
-      ? reply.map(replyOf)
+      ? reply.map((one) => replyOf(one, isBinary))
       : (reply as Exclude<Command.Reply, ReadonlyArray<unknown>>)
