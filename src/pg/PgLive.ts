@@ -16,6 +16,7 @@ import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Health from "../health/Health.ts"
 import { tlsOf } from "../utils/Tls.ts"
 import { Pool } from "./internal/Pool.ts"
+import { Restore, restored } from "./internal/Restore.ts"
 import type { Session } from "./internal/Session.ts"
 import { serverMillis } from "./internal/StatementTimeout.ts"
 import { PgConfig, type PgOptions } from "./Pg.ts"
@@ -118,10 +119,10 @@ const transactionsOn = (pool: Pool, spanAttributes: ReadonlyArray<readonly [stri
   const transactionService = Context.Service<SqlClient.TransactionConnection, readonly [Session, number]>(
     `xdooria/pg/Transaction/${clients++}`
   )
-  const withTransaction = SqlClient.makeWithTransaction({
+  const base = SqlClient.makeWithTransaction({
     transactionService,
     spanAttributes,
-    acquireConnection: (restore) => pool.lease(restore),
+    acquireConnection: () => pool.lease(restored),
     begin: (session, statement) => session.begin(statement ?? "BEGIN"),
     savepoint: (session, id) => session.savepoint(`effect_sql_${id}`),
     releaseSavepoint: (session, id) => session.releaseSavepoint(`effect_sql_${id}`),
@@ -129,6 +130,8 @@ const transactionsOn = (pool: Pool, spanAttributes: ReadonlyArray<readonly [stri
     rollback: (session) => session.rollback,
     rollbackSavepoint: (session, id) => session.rollbackSavepoint(`effect_sql_${id}`)
   })
+  const withTransaction: typeof base = (effect) =>
+    Effect.uninterruptibleMask((restore) => Effect.provideService(base(restore(effect)), Restore, restore))
   return { transactionService, withTransaction }
 }
 

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import type { Socket } from "node:net"
 import { InvalidInput, OutcomeUnknown, type PgErrorReason, TransactionAborted, Unavailable } from "../PgErrorReason.ts"
 import { refuse } from "./parameters.ts"
+import { restored } from "./Restore.ts"
 import { StatementTimeout } from "./StatementTimeout.ts"
 
 /**
@@ -227,7 +228,7 @@ export class Session implements Connection {
   begin(statement: string): Effect.Effect<void, SqlError> {
     return Effect.suspend(() => {
       this.phase = "transaction"
-      return Effect.interruptible(Effect.asVoid(this.executeRaw(statement, [])))
+      return restored(Effect.asVoid(this.executeRaw(statement, [])))
     })
   }
 
@@ -240,9 +241,7 @@ export class Session implements Connection {
     return Effect.forkChild(this.executeRaw("COMMIT", []), { startImmediately: true })
   }).pipe(
     Effect.flatMap((sent) =>
-      Effect.catchCauseIf(Effect.interruptible(Fiber.join(sent)), Cause.hasInterrupts, () =>
-        this.insist(Fiber.join(sent))
-      )
+      Effect.catchCauseIf(restored(Fiber.join(sent)), Cause.hasInterrupts, () => this.insist(Fiber.join(sent)))
     ),
     Effect.flatMap((result) => {
       this.phase = "autocommit"
@@ -278,7 +277,7 @@ export class Session implements Connection {
 
   /** Sets a savepoint in the open transaction. */
   savepoint(name: string): Effect.Effect<void, SqlError> {
-    return Effect.interruptible(Effect.asVoid(this.executeRaw(`SAVEPOINT ${name}`, [])))
+    return restored(Effect.asVoid(this.executeRaw(`SAVEPOINT ${name}`, [])))
   }
 
   /** Keeps what was done since the savepoint. Its failure ends the transaction and is not reported by itself. */

@@ -63,6 +63,33 @@ export const transactions: Part = (it) => {
     })
   )
 
+  it.effect("is run to its end by the finalizer of an interrupted fiber, a savepoint and a slow commit included", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { add, get } = yield* counter
+      const name = yield* table("id int UNIQUE DEFERRABLE INITIALLY DEFERRED")
+      // Its check is made by the COMMIT, which so takes longer than an interrupted caller's is given.
+      const slow = sql`CREATE FUNCTION ${sql(`${name}_slow`)}() RETURNS trigger LANGUAGE plpgsql
+        AS ${sql.literal("$$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$")}`
+      yield* slow
+      yield* sql`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${sql(name)} DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION ${sql(`${name}_slow`)}()`
+      const last = Pg.transaction(
+        Effect.gen(function* () {
+          yield* add(1, 1)
+          yield* Pg.transaction(add(1, 10))
+          yield* sql`INSERT INTO ${sql(name)} VALUES (1)`
+        })
+      )
+      const fiber = yield* Effect.forkChild(Effect.ensuring(Effect.never, Effect.orDie(last)), {
+        startImmediately: true
+      })
+      yield* Fiber.interrupt(fiber)
+      yield* sql`DROP FUNCTION ${sql(`${name}_slow`)} CASCADE`
+      assert.strictEqual(yield* get(1), 11)
+    })
+  )
+
   it.effect("is a savepoint inside of another one", () =>
     Effect.gen(function* () {
       const { add, get } = yield* counter
