@@ -150,9 +150,15 @@ export class Calls {
   private readonly expiring: Effect.Effect<void> = Effect.forever(
     Effect.suspend(() => {
       this.some.closeUnsafe()
-      this.expire(this.nodes.now())
       const { first } = this
-      return first === undefined ? this.some.await : Effect.sleep(Math.max(1, first.deadline - this.nodes.now()))
+      if (first === undefined) return this.some.await
+      const now = this.nodes.now()
+      if (first.deadline > now) return Effect.sleep(Math.max(1, first.deadline - now))
+      // A timer comes before what the sockets have: when this process was held up, replies in time may wait there.
+      return Effect.andThen(
+        Effect.yieldNow,
+        Effect.sync(() => this.expire(now))
+      )
     })
   )
 }
