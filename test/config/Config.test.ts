@@ -234,8 +234,7 @@ describe("prod", () => {
   const prod = {
     server: { env: "prod" },
     grpc: { allow_insecure: true },
-    database: { password: "of the site" },
-    redis: { password: "also of the site" }
+    database: { password: "of the site" }
   }
 
   it.effect("takes secrets of the site", () =>
@@ -244,11 +243,23 @@ describe("prod", () => {
     })
   )
 
+  it.effect("asks for the secret of a section only when something of it is given", () =>
+    Effect.gen(function* () {
+      yield* makeTest({ ...prod, database: {} })
+      for (const environment of [{ XDOORIA_REDIS_ADDRS: "redis:6379" }, { XDOORIA_DATABASE_HOST: "postgres" }]) {
+        const [issue] = yield* rejected(makeTest({ ...prod, database: {} }, { environment }))
+        assert.match(issue?.path ?? "", /^(redis|database)\.password$/)
+        assert.match(issue?.hint ?? "", /^set XDOORIA_/)
+      }
+    })
+  )
+
   it.effect("refuses known secrets, plaintext gRPC without opt-in and the debug level, all at once", () =>
     Effect.gen(function* () {
       const values = {
         server: { env: "prod" },
         database: { password: "xdooria123" },
+        redis: { db: 1 },
         log: { level: "debug" },
         world: { size: 1 }
       }

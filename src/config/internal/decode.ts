@@ -212,6 +212,8 @@ const decodeSection = (
   for (const { field, expected, hint } of section.check(decoded.success, env)) {
     const leaf = leaves.find((leaf) => leaf.field === field)
     if (leaf === undefined) continue
+    // Nobody is asked for the secret of what he does not use: a section of which nothing is given.
+    if (leaf.secret && found.size === 0) continue
     report({ ...issueOf(leaf, found.get(field)), expected, ...(hint === undefined ? {} : { hint }) })
   }
   const encoded = Schema.encodeSync(section.schema)(decoded.success) as Record<string, unknown>
