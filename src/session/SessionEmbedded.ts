@@ -95,7 +95,7 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
         const { online, seen } = memory.presence(player.id, now())
         return { online, lastSeen: seen === undefined ? undefined : DateTime.makeUnsafe(seen) }
       }),
-    logout: (player, session, isQuiet) => Effect.sync(() => memory.logout(player.id, session, isQuiet, now())),
+    logout: (player, session) => Effect.sync(() => memory.logout(player.id, session, now())),
     end: (player, ending) => Effect.sync(() => ({ ...memory.end(player.id, ending, now()), foreign: undefined })),
     discard: () => Effect.succeed(false),
     unban: (player) => Effect.sync(() => memory.unban(player.id)),

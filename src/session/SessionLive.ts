@@ -17,7 +17,8 @@ import { Redis } from "../redis/Redis.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
 import * as Floor from "./internal/floor.ts"
 import { onlineKey, type Player } from "./internal/input.ts"
-import { isTimeless, recordOf } from "./internal/judge.ts"
+import { isTimeless } from "./internal/judge.ts"
+import { recordOf } from "./internal/record.ts"
 import * as Roster from "./internal/roster.ts"
 import * as Scripts from "./internal/scripts.ts"
 import * as Service from "./internal/service.ts"
@@ -72,21 +73,16 @@ const heldOf = ({ device, epoch, gateway, token }: SessionData): Scripts.Held =>
 
 const keysOf = (player: Player) => [player.value, player.record] as const
 
-const lastOf = (...instants: ReadonlyArray<number | undefined>): DateTime.Utc | undefined => {
-  const known = instants.filter((instant) => instant !== undefined)
-  return known.length === 0 ? undefined : DateTime.makeUnsafe(Math.max(...known))
-}
-
-/** What a Go service or we wrote at the online key: whole seconds. The key counts, whatever its value. */
-const secondsOf = (text: string | undefined): number | undefined =>
-  text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) * 1000 : undefined
+/** What a Go service or we wrote at the online key: whole seconds, 0 where it says none. The key counts, whatever it says. */
+const writtenOf = (text: string | undefined): number =>
+  text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) * 1000 : 0
 
 const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options: SessionOptions) {
   const retention = Duration.toMillis(options.retention)
   const slide = options.sliding ? Duration.toMillis(options.ttl) : 0
   const onlineMillis = Duration.toMillis(options.onlineTtl)
 
-  const common = (player: Player): Scripts.Common => ({ playerId: player.id, channel: everyChannel, retention })
+  const common: Scripts.Common = { channel: everyChannel, retention }
   const run = <A>(command: Command.Any<A>) => Effect.mapError(redis.run(command), fromRedis)
 
   /** Runs what ends a session: known to the replicas that are asked for, when it succeeds. */
@@ -114,18 +110,19 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
   return {
     ...floor,
     ...roster,
-    login: (player, session) =>
-      run(Scripts.Login(keysOf(player), common(player), session, options.maxDevices, floor.floor())),
+    login: (player, session) => run(Scripts.Login(keysOf(player), common, session, options.maxDevices, floor.floor())),
     read: (player, device) =>
-      Effect.filterOrElse(run(Scripts.Peek(keysOf(player), device)), isTimeless, () =>
-        run(Scripts.Read(keysOf(player), device))
+      Effect.mapError(
+        Effect.flatMap(redis.run(Scripts.Peek(keysOf(player), device)), (reading) =>
+          isTimeless(reading) ? Effect.succeed(reading) : redis.run(Scripts.Read(keysOf(player), device))
+        ),
+        fromRedis
       ),
     readAll: (of) =>
       Effect.map(redis.batch(of.map(({ device, player }) => Scripts.Read(keysOf(player), device))), (readings) =>
         readings.map((reading) => Result.mapError(reading, fromRedis))
       ),
-    touch: (player, session) =>
-      run(Scripts.Touch(keysOf(player), common(player), heldOf(session), floor.floor(), slide)),
+    touch: (player, session) => run(Scripts.Touch(keysOf(player), common, heldOf(session), floor.floor(), slide)),
     setOnline: (player, isOnline) =>
       isOnline
         ? Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -140,17 +137,17 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
         const { s: last } = recordOf(yield* Effect.fromResult(seen))
         const online = Result.isFailure(value) && value.failure.reason._tag === "WrongType"
         const text = online ? undefined : yield* Effect.fromResult(value)
+        const millis = Math.max(writtenOf(text), last)
         return {
           online: online || text !== undefined,
-          lastSeen: lastOf(secondsOf(text), last)
+          lastSeen: millis === 0 ? undefined : DateTime.makeUnsafe(millis)
         }
       }).pipe(Effect.mapError(fromRedis)),
-    logout: (player, session, isQuiet) =>
-      confirm(Scripts.Logout(keysOf(player), common(player), heldOf(session), isQuiet), player.value),
-    end: (player, ending) => confirm(Scripts.End(keysOf(player), common(player), ending), player.value),
+    logout: (player, session) => confirm(Scripts.Logout(keysOf(player), common, heldOf(session)), player.value),
+    end: (player, ending) => confirm(Scripts.End(keysOf(player), common, ending), player.value),
     discard: (player, value) => confirm(Scripts.Discard([player.value], value), player.value),
-    unban: (player) => Effect.asVoid(run(Scripts.Unban(keysOf(player), common(player)))),
-    move: (player, session, to, value) => run(Scripts.Move(keysOf(player), common(player), heldOf(session), to, value)),
+    unban: (player) => Effect.asVoid(run(Scripts.Unban(keysOf(player), common))),
+    move: (player, session, to, value) => run(Scripts.Move(keysOf(player), common, heldOf(session), to, value)),
     subscribe: (gateway) =>
       Stream.unwrap(Effect.map(Effect.fromResult(channelOf(gateway)), redis.subscribe)).pipe(Stream.mapError(fromRedis))
   } satisfies Store as Store

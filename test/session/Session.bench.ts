@@ -1,4 +1,5 @@
-// npm run bench -- session: the room against raw SET and GET of the plan's JSON with ioredis, on the real server.
+// npm run bench -- session: the room against raw SET and GET of the plan's JSON with ioredis, on the real server. Both
+// sides write and read the same players; the raw side has no epoch, ban, revocation or list of a gateway, and ends nothing.
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,9 +25,16 @@ const { host, port } = address
 const ids = Array.from({ length: players }, (_, index) => `p${index}`)
 const text = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9".repeat(4)
 const token = Redacted.make(text)
+/** Short, so that players who log in once do not fill the server. In seconds. */
+const ttl = 2
 
 let next = 0
-const id = () => ids[(next = (next + 1) % players)]!
+const known = () => ids[(next = (next + 1) % players)]!
+/** A player who never logged in before. */
+const unknown = () => `n${next++}`
+/** Another one at each login of a player: it is even for one round of the players, and odd for the next. */
+let logins = 0
+const gateway = () => `gw-${Math.floor(logins++ / players) % 2}`
 
 const driver: Effect.Effect<Driver, never, Scope.Scope> = Effect.acquireRelease(
   Effect.sync(() => new Driver({ host, port })),
@@ -34,9 +42,9 @@ const driver: Effect.Effect<Driver, never, Scope.Scope> = Effect.acquireRelease(
 )
 
 /** As `SessionManager.Set` and `Get` of the plan do it. */
-const set = (client: Driver, player: string) => {
-  const value = { player_id: player, token: text, gateway: "gw-1", login_time: new Date().toISOString() }
-  return client.set(`${keyPrefix}raw:session:${player}`, JSON.stringify(value), "EX", 600)
+const set = (client: Driver, player: string, gateway: string, seconds = ttl) => {
+  const value = { player_id: player, token: text, gateway, login_time: new Date().toISOString() }
+  return client.set(`${keyPrefix}raw:session:${player}`, JSON.stringify(value), "EX", seconds)
 }
 const get = async (client: Driver, player: string) => {
   const text = await client.get(`${keyPrefix}raw:session:${player}`)
@@ -45,41 +53,50 @@ const get = async (client: Driver, player: string) => {
   return { ...value, login_time: new Date(value.login_time) }
 }
 
-const bare = (call: (client: Driver) => Promise<unknown>) =>
-  Effect.map(driver, (client) => Bench.promises(fibers, () => call(client)))
-
-const layer = layerLive({ retention: Duration.seconds(60) }).pipe(
-  Layer.provide(redisLive({ addrs: [`${host}:${port}`], keyPrefix }))
-)
-
-/** The load that an effect of the room's makes, on players who are logged in. */
-const load = (call: (session: Session["Service"]) => Effect.Effect<unknown, unknown>) =>
-  Effect.gen(function* () {
-    const session = Context.get(yield* Layer.build(layer), Session)
-    yield* Effect.forEach(ids, (playerId) => session.login({ playerId, token, gateway: "gw-1" }), {
-      concurrency: fibers
+/** What a login and a get cost; one that finds nothing ends the benchmark. */
+const setAndGet = (player: () => string, gateway: () => string) => ({
+  ioredis: Effect.map(driver, (client) =>
+    Bench.promises(fibers, async () => {
+      const one = player()
+      await set(client, one, gateway())
+      if ((await get(client, one)) === undefined) throw new Error("nothing is stored")
     })
-    return Bench.fibers(fibers, call(session))
-  })
+  ),
+  room: Effect.map(open, (session) =>
+    Bench.fibers(
+      fibers,
+      Effect.suspend(() => {
+        const playerId = player()
+        return Effect.flatMap(session.login({ playerId, token, gateway: gateway() }), () =>
+          Effect.flatMap(session.get(playerId), (found) =>
+            found === undefined ? Effect.die("nothing is stored") : Effect.void
+          )
+        )
+      })
+    )
+  )
+})
+
+const open = Effect.map(
+  Layer.build(
+    layerLive({ ttl: Duration.seconds(ttl), onlineTtl: Duration.seconds(1), retention: Duration.seconds(ttl) }).pipe(
+      Layer.provide(redisLive({ addrs: [`${host}:${port}`], keyPrefix }))
+    )
+  ),
+  (context) => Context.get(context, Session)
+)
 
 export default [
   Bench.clients({
-    name: `set and get, ${fibers} at once`,
+    name: `set and get, first logins, ${fibers} at once`,
     baseline: "ioredis",
-    candidates: {
-      ioredis: bare(async (client) => {
-        const player = id()
-        await set(client, player)
-        await get(client, player)
-      }),
-      room: load((session) =>
-        Effect.suspend(() => {
-          const playerId = id()
-          return Effect.andThen(session.login({ playerId, token, gateway: "gw-1" }), session.get(playerId))
-        })
-      )
-    },
+    candidates: setAndGet(unknown, () => "gw-1"),
     targets: { room: { throughput: 0.9 } }
+  }),
+  Bench.clients({
+    name: `set and get, logins at another gateway that end a session, ${fibers} at once`,
+    baseline: "ioredis",
+    candidates: setAndGet(known, gateway)
   }),
   Bench.clients({
     name: `the check of a call, ${fibers} at once`,
@@ -87,12 +104,21 @@ export default [
     candidates: {
       ioredis: Effect.flatMap(driver, (client) =>
         Effect.as(
-          Effect.promise(() => Promise.all(ids.map((player) => set(client, player)))),
-          Bench.promises(fibers, async () => (await get(client, id()))?.token === text)
+          Effect.promise(() => Promise.all(ids.map((player) => set(client, player, "gw-1", 600)))),
+          Bench.promises(fibers, async () => (await get(client, known()))?.token === text)
         )
       ),
-      room: load((session) => Effect.suspend(() => session.check(id(), token)))
-    },
-    targets: { room: { throughput: 0.9 } }
+      room: Effect.flatMap(open, (session) =>
+        Effect.as(
+          Effect.forEach(ids, (playerId) => session.login({ playerId, token, gateway: "gw-1", ttl: "10 minutes" }), {
+            concurrency: fibers
+          }),
+          Bench.fibers(
+            fibers,
+            Effect.suspend(() => session.check(known(), token))
+          )
+        )
+      )
+    }
   })
 ]

@@ -2,53 +2,11 @@
 import * as DateTime from "effect/DateTime"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import { createHash, timingSafeEqual } from "node:crypto"
+import { hash, timingSafeEqual } from "node:crypto"
 import type { SessionData } from "../Session.ts"
 import { Banned, NotFound, Revoked, type SessionErrorReason, Superseded } from "../SessionError.ts"
+import type { StoredRecord, StoredSession } from "./record.ts"
 import * as Value from "./value.ts"
-
-/**
- * A session in {@link StoredRecord}: its epoch, when it was issued, its time to live, when it expires, the plan's value,
- * and of that the digest of the token and the gateway, so that Lua need not read it.
- */
-export interface StoredSession {
-  readonly e: number
-  readonly i: number
-  readonly t: number
-  readonly x: number
-  readonly v: string
-  readonly h: string
-  readonly g: string
-}
-
-/** What this room keeps of a player. Times are milliseconds of the store's clock. */
-export interface StoredRecord {
-  /** The last epoch. */
-  readonly e?: number
-  /** The device whose session is the plan's value. */
-  readonly m?: string
-  /** End of a ban, or `forever`. */
-  readonly b?: string
-  /** Sessions that began until then are void. */
-  readonly r?: number
-  /** When the player was seen last. */
-  readonly s?: number
-  /** The sessions by device. */
-  readonly d?: Readonly<Record<string, StoredSession>>
-  /** What became of the last session of each device: `reason epoch digest`, or `moved epoch - gateway`. */
-  readonly p?: Readonly<Record<string, string>>
-}
-
-const none: StoredRecord = {}
-
-/** Reads a record; one that nobody of ours has written is none. */
-export const recordOf = (text: string | undefined): StoredRecord => {
-  if (text === undefined) return none
-  const parsed = Result.try(() => JSON.parse(text) as unknown)
-  return Result.isSuccess(parsed) && typeof parsed.success === "object" && parsed.success !== null
-    ? (parsed.success as StoredRecord)
-    : none
-}
 
 /** What stands for one device of a player, read at once. */
 export interface Reading {
@@ -59,14 +17,11 @@ export interface Reading {
   readonly record: StoredRecord
 }
 
-const own = (record: StoredRecord, device: string): StoredSession | undefined =>
-  record.d !== undefined && Object.hasOwn(record.d, device) ? record.d[device] : undefined
-
 /** Whether a reading means the same at any time. */
 export const isTimeless = ({ current, device, record }: Reading): boolean =>
   current !== undefined &&
   (record.b === undefined || record.b === "forever") &&
-  (device === record.m || own(record, device) === undefined)
+  (device === record.m || record.sessions.get(device) === undefined)
 
 /** What a caller knows of a session; what is left out may be anything. */
 export interface Claimed {
@@ -85,8 +40,7 @@ const isSameToken = (token: Redacted.Redacted, other: Redacted.Redacted): boolea
 }
 
 /** Tells tokens apart without telling the token. */
-export const digestOf = (token: Redacted.Redacted): string =>
-  createHash("sha256").update(Redacted.value(token)).digest("hex").slice(0, 32)
+export const digestOf = (token: Redacted.Redacted): string => hash("sha256", Redacted.value(token), "hex").slice(0, 32)
 
 const matches = (claim: Claimed, session: SessionData): boolean =>
   (claim.epoch === undefined || claim.epoch === session.epoch) &&
@@ -142,10 +96,10 @@ export const judge = (
   const read = current === undefined ? undefined : Value.decode(current)
   if (read !== undefined && Result.isFailure(read)) return Result.fail(read.failure)
   const value = read?.success
-  const voidUntil = Math.max(record.r ?? 0, floor)
+  const voidUntil = Math.max(record.r, floor)
   const isMain = m === device
-  const main = m === undefined ? undefined : own(record, m)
-  const stored = isMain ? main : own(record, device)
+  const main = m === undefined ? undefined : record.sessions.get(m)
+  const stored = isMain ? main : record.sessions.get(device)
   const ownValue = stored === undefined || stored.v === current ? value : Result.getOrUndefined(Value.decode(stored.v))
   const ours =
     stored === undefined || ownValue === undefined ? undefined : sessionOf(playerId, device, stored.e, ownValue)
@@ -185,8 +139,7 @@ export const movedTo = (reading: Reading, epoch: number): string | undefined => 
   return reason === "moved" && of === String(epoch) ? to : undefined
 }
 
-const pastOf = ({ device, record }: Reading): string | undefined =>
-  record.p !== undefined && Object.hasOwn(record.p, device) ? record.p[device] : undefined
+const pastOf = ({ device, record }: Reading): string | undefined => record.past.get(device)
 
 const isMainStill = (main: StoredSession, value: Value.Value): boolean => {
   const written = Value.decode(main.v)

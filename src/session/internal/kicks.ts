@@ -11,7 +11,7 @@ import type { Kick, KickReason, SessionData } from "../Session.ts"
 import type { SessionError, SessionErrorReason } from "../SessionError.ts"
 import { playerOf } from "./input.ts"
 import { judge, movedTo } from "./judge.ts"
-import { type Member, memberOf, memberOfKick, parse } from "./members.ts"
+import { type Member, memberOfKick, parse } from "./members.ts"
 import type { Store } from "./store.ts"
 
 /** How many sessions are looked at in one round trip. */
@@ -61,9 +61,9 @@ const look: Cue = { _tag: "Look" }
 export interface Kicks {
   readonly stream: (gateway: string) => Stream.Stream<Kick, SessionError>
   /** A gateway has a session. */
-  readonly learn: (session: SessionData) => void
-  /** A gateway ends a session itself, and is not to be told; false when it is not of this process. */
-  readonly forget: (session: SessionData) => boolean
+  readonly learn: (gateway: string, member: string) => void
+  /** A gateway ends a session itself, and is not to be told. */
+  readonly forget: (gateway: string, member: string) => void
 }
 
 /** How many sessions that have ended are remembered, so that none is told twice. */
@@ -180,11 +180,7 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
           )
         })
       ),
-    learn: (session) => watched.get(session.gateway)?.forEach(({ known }) => known.add(memberOf(session))),
-    forget: (session) => {
-      const all = watched.get(session.gateway)
-      all?.forEach((watch) => watch.end(memberOf(session)))
-      return all !== undefined
-    }
+    learn: (gateway, member) => watched.get(gateway)?.forEach(({ known }) => known.add(member)),
+    forget: (gateway, member) => watched.get(gateway)?.forEach((watch) => watch.end(member))
   }
 }

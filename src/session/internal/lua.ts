@@ -1,7 +1,7 @@
 // What is done to one player, as Lua on two keys of one slot: the plan's value, and ours beside it.
 //
-// Ours is JSON, see StoredRecord in judge.ts, with times in milliseconds of the server's clock, which cjson writes whole up
-// to 14 digits.
+// Ours is text, see internal/record.ts, with times in milliseconds of the server's clock. It is not JSON, since reading and
+// writing that is most of what a login would cost.
 //
 // The plan's value decides: where it is not that of `m`, by token and gateway, a Go service has taken over and every
 // session of ours is void.
@@ -13,14 +13,46 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
 `
 
-const prelude = `${clock}
-local player, channel, retention = ARGV[1], ARGV[2], tonumber(ARGV[3])
+const start = `${clock}
+local stored = redis.call('GET', KEYS[2])
+
+local function put(value, ttl)
+  if ttl % 1000 == 0 then
+    redis.call('SET', KEYS[1], value, 'EX', text(ttl / 1000))
+  else
+    redis.call('SET', KEYS[1], value, 'PX', text(ttl))
+  end
+end
+`
+
+/** What is stored, and what is done with it, in terms of the scripts below. */
+const player = `
+local channel, retention = ARGV[1], tonumber(ARGV[2])
 local current = redis.pcall('GET', KEYS[1])
 if type(current) == 'table' then current = '' end
 
-local record = cjson.decode(redis.call('GET', KEYS[2]) or '{}')
-local sessions, past = record.d or {}, record.p or {}
-record.d, record.p = sessions, past
+local record, sessions, past = { e = 0, r = 0, s = 0 }, {}, {}
+local line = '^=([^ ]*) (%d+) (%d+) (%d+) (%d+) (%x+) ([^ ]*) ()'
+if stored then
+  local e, r, s, b, m = string.match(stored, '^(%d+) (%d+) (%d+) ([^ \\n]+) ([^ \\n]+)')
+  record.e, record.r, record.s = tonumber(e or 0), tonumber(r or 0), tonumber(s or 0)
+  if b and b ~= '-' then record.b = b end
+  if m and m ~= '-' then record.m = string.sub(m, 2) end
+  -- Patterns are kept off the values, which they would read sign by sign.
+  local from = string.find(stored, '\\n', 1, true)
+  while from do
+    local to = string.find(stored, '\\n', from + 1, true)
+    local device, e, i, t, x, h, g, at = string.match(stored, line, from + 1)
+    if device then
+      sessions[device] = { e = tonumber(e), i = tonumber(i), t = tonumber(t), x = tonumber(x), h = h, g = g,
+        v = string.sub(stored, at, (to or 0) - 1) }
+    else
+      local gone, what = string.match(stored, '^~([^ ]*) ([^\\n]*)', from + 1)
+      if gone then past[gone] = what end
+    end
+    from = to
+  end
+end
 
 local function parts(json)
   local ok, object = pcall(cjson.decode, json)
@@ -52,17 +84,18 @@ local main = record.m and sessions[record.m]
 local anchored = current and main and same(current, main.v)
 
 local function tell(device, epoch, gateway, reason, to)
-  if gateway ~= nil and gateway ~= '' then
-    redis.call('PUBLISH', channel .. ':' .. gateway,
-      cjson.encode({ playerId = player, device = device, epoch = epoch, reason = reason, to = to }))
-  end
+  if gateway == nil or gateway == '' then return end
+  -- No name has a sign that JSON would escape, and no player's a colon.
+  local player = string.match(KEYS[2], '([^:]+)}$')
+  redis.call('PUBLISH', channel .. ':' .. gateway, '{"playerId":"' .. player .. '","device":"' .. device ..
+    '","epoch":' .. text(epoch) .. ',"reason":"' .. reason .. (to and '","to":"' .. to or '') .. '"}')
 end
 
-local function drop(device, reason, isQuiet)
+local function drop(device, reason)
   local s = sessions[device]
   sessions[device] = nil
   past[device] = reason .. ' ' .. text(s.e) .. ' ' .. s.h
-  if not isQuiet then tell(device, s.e, s.g, reason) end
+  tell(device, s.e, s.g, reason)
 end
 
 -- Ends what is over already: what has expired, and everything when a Go service has taken over.
@@ -73,14 +106,6 @@ local function tidy()
     elseif device ~= record.m and s.x <= now then
       drop(device, 'ended')
     end
-  end
-end
-
-local function put(value, ttl)
-  if ttl % 1000 == 0 then
-    redis.call('SET', KEYS[1], value, 'EX', text(ttl / 1000))
-  else
-    redis.call('SET', KEYS[1], value, 'PX', text(ttl))
   end
 end
 
@@ -100,25 +125,38 @@ local function settle()
 end
 
 local function keep()
-  local last = now
-  for _, s in pairs(sessions) do last = math.max(last, s.x) end
-  if next(sessions) == nil then record.d = nil end
-  if next(past) == nil then record.p = nil end
-  local json = cjson.encode(record)
-  if json == '{}' then return redis.call('DEL', KEYS[2]) end
-  if record.b == 'forever' then return redis.call('SET', KEYS[2], json) end
-  last = math.max(last, tonumber(record.b or 0))
-  redis.call('SET', KEYS[2], json, 'PX', text(last - now + retention))
+  local b, m = record.b or '-', record.m and '=' .. record.m or '-'
+  local last, all = now, string.format('%.0f %.0f %.0f %s %s', record.e, record.r, record.s, b, m)
+  for device, s in pairs(sessions) do
+    last = math.max(last, s.x)
+    all = all .. string.format('\\n=%s %.0f %.0f %.0f %.0f %s %s %s', device, s.e, s.i, s.t, s.x, s.h, s.g, s.v)
+  end
+  for device, what in pairs(past) do all = all .. '\\n~' .. device .. ' ' .. what end
+  if all == '0 0 0 - -' then return redis.call('DEL', KEYS[2]) end
+  if b == 'forever' then return redis.call('SET', KEYS[2], all) end
+  if record.b then last = math.max(last, tonumber(b)) end
+  redis.call('SET', KEYS[2], all, 'PX', text(last - now + retention))
 end
 `
 
-/** Logs in. */
-export const login = `${prelude}
-local device, ttl, most, floor, value = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local digest, gateway = ARGV[9], ARGV[10]
-if isBanned() then return { record.b, '0' } end
+const prelude = `${start}${player}`
+
+/** Logs in. Of most players nothing is stored: that comes first, and does no more than it must. */
+export const login = `${start}
+local device, ttl, most, floor, value = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local digest, gateway = ARGV[8], ARGV[9]
+if not stored then
+  local epoch = text(now)
+  local issued = floor < now and epoch or text(floor + 1)
+  put(value, ttl)
+  redis.call('SET', KEYS[2], epoch .. ' 0 0 - =' .. device .. '\\n=' .. device .. ' ' .. epoch .. ' ' .. issued .. ' ' ..
+    ARGV[4] .. ' ' .. text(now + ttl) .. ' ' .. digest .. ' ' .. gateway .. ' ' .. value,
+    'PX', text(ttl + tonumber(ARGV[2])))
+  return epoch
+end
+${player}
+if isBanned() then return { record.b } end
 past = {}
-record.p = past
 tidy()
 if sessions[device] then drop(device, 'superseded') end
 while true do
@@ -130,16 +168,16 @@ while true do
   if count < most then break end
   drop(oldest, 'superseded')
 end
-record.e = math.max((record.e or 0) + 1, now)
+record.e = math.max(record.e + 1, now)
 -- The value stands for the other sessions too: it lasts as long as the longest.
 local left = next(sessions) and redis.call('PTTL', KEYS[1]) or 0
-local issued = math.max(now, (record.r or 0) + 1, floor + 1)
+local issued = math.max(now, record.r + 1, floor + 1)
 sessions[device] = { e = record.e, i = issued, t = ttl, x = now + ttl, v = value, h = digest, g = gateway }
 record.m = device
 put(value, ttl)
 if left > ttl then redis.call('PEXPIRE', KEYS[1], text(left)) end
 keep()
-return { '', text(record.e) }
+return text(record.e)
 `
 
 /** Reads at the server's time. */
@@ -149,8 +187,8 @@ return { text(now), redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) }
 
 /** Prolongs a session. */
 export const touch = `${prelude}
-local device, epoch, token, gateway = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local floor, slide = tonumber(ARGV[8]), tonumber(ARGV[9])
+local device, epoch, token, gateway = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local floor, slide = tonumber(ARGV[7]), tonumber(ARGV[8])
 if isBanned() then return 0 end
 local ttl = slide
 if epoch == 0 then
@@ -159,7 +197,7 @@ else
   local s = sessions[device]
   if not s or not anchored or s.e ~= epoch then return 0 end
   if device ~= record.m and s.x <= now then return 0 end
-  if s.i <= math.max(record.r or 0, floor) then return 0 end
+  if s.i <= math.max(record.r, floor) then return 0 end
   if slide > 0 then
     ttl = s.t
     s.x = math.max(s.x, now + ttl)
@@ -176,11 +214,11 @@ return 1
 
 /** Ends one session. */
 export const logout = `${prelude}
-local device, epoch, token, gateway, isQuiet = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8] == '1'
+local device, epoch, token, gateway = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 if epoch == 0 then
   if current and not anchored and belongs(current, token, gateway) then redis.call('DEL', KEYS[1]) end
 elseif sessions[device] and sessions[device].e == epoch then
-  drop(device, 'ended', isQuiet)
+  drop(device, 'ended')
   if anchored then settle() end
   keep()
 end
@@ -189,13 +227,13 @@ return redis.call('EXISTS', KEYS[1])
 
 /** Ends sessions of a player. */
 export const end = `${prelude}
-local reason, target, at = ARGV[4], ARGV[5], ARGV[6]
+local reason, target, at = ARGV[3], ARGV[4], ARGV[5]
 local ended, from = 0, ''
 tidy()
 if reason == 'banned' then
   record.b = at
 elseif at ~= '' then
-  record.r = math.max(record.r or 0, math.min(tonumber(at), now))
+  record.r = math.max(record.r, math.min(tonumber(at), now))
 end
 for device, s in pairs(sessions) do
   if (target == '*' or target == device) and (reason == 'banned' or at == '' or s.i <= record.r) then
@@ -219,7 +257,7 @@ return { ended, from, redis.call('EXISTS', KEYS[1]) }
 
 /** Hands a session over. */
 export const move = `${prelude}
-local device, epoch, token, gateway, to, value = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local device, epoch, token, gateway, to, value = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if epoch == 0 then
   if not current or anchored or not belongs(current, token, gateway) then return '' end
   tell(device, 0, gateway, 'moved', to)

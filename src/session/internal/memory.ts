@@ -1,6 +1,7 @@
 // The players of SessionEmbedded: what internal/scripts.ts does on Redis, in memory, where nobody else writes.
 import type { Kick, SessionData } from "../Session.ts"
-import type { Reading, StoredSession } from "./judge.ts"
+import type { Reading } from "./judge.ts"
+import type { StoredSession } from "./record.ts"
 import type { Ending, Stored } from "./scripts.ts"
 
 interface Entry {
@@ -97,18 +98,18 @@ export class Memory {
 
   read(playerId: string, device: string | undefined, now: number): Reading {
     const player = this.players.get(playerId) ?? fresh()
-    const { ban, epoch, main, past, revokedUntil, sessions } = player
+    const { ban, main, past, revokedUntil, seen, sessions } = player
     return {
       now,
       device: device ?? main ?? "",
       current: main !== undefined && player.expires > now ? sessions.get(main)?.value : undefined,
       record: {
-        e: epoch,
+        m: main,
+        b: ban,
         r: revokedUntil,
-        d: Object.fromEntries([...sessions].map(([of, entry]) => [of, storedOf(entry)])),
-        p: Object.fromEntries(past),
-        ...(main === undefined ? {} : { m: main }),
-        ...(ban === undefined ? {} : { b: ban })
+        s: seen ?? 0,
+        sessions: new Map([...sessions].map(([of, entry]) => [of, storedOf(entry)])),
+        past
       }
     }
   }
@@ -128,12 +129,12 @@ export class Memory {
   }
 
   /** Whether the player still has a session. */
-  logout(playerId: string, { device, epoch }: SessionData, isQuiet: boolean, now: number): boolean {
+  logout(playerId: string, { device, epoch }: SessionData, now: number): boolean {
     const player = this.players.get(playerId)
     if (player === undefined) return false
     const entry = player.sessions.get(device)
     if (entry?.epoch === epoch) {
-      this.drop(playerId, player, device, "ended", isQuiet)
+      this.drop(playerId, player, device, "ended")
       if (player.expires > now) this.settle(player)
     }
     return player.expires > now
@@ -199,13 +200,12 @@ export class Memory {
     playerId: string,
     player: Player,
     device: string,
-    reason: "superseded" | "revoked" | "banned" | "ended",
-    isQuiet = false
+    reason: "superseded" | "revoked" | "banned" | "ended"
   ): void {
     const { digest, epoch, gateway } = player.sessions.get(device)!
     player.sessions.delete(device)
     player.past.set(device, `${reason} ${epoch} ${digest}`)
-    if (!isQuiet) this.options.tell(gateway, { playerId, device, epoch, reason })
+    this.options.tell(gateway, { playerId, device, epoch, reason })
   }
 
   private tidy(playerId: string, player: Player, now: number): void {

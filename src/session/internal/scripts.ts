@@ -6,18 +6,18 @@ import type * as Key from "../../redis/Key.ts"
 import { UnexpectedReply } from "../../redis/RedisError.ts"
 import * as Script from "../../redis/Script.ts"
 import type { Kick } from "../Session.ts"
-import { type Reading, recordOf } from "./judge.ts"
+import type { Reading } from "./judge.ts"
 import * as Lua from "./lua.ts"
+import { recordOf } from "./record.ts"
 
-/** What every change of a player is given: who it is, where kicks are published, and how long our hash is kept. */
+/** What every change of a player is given: where kicks are published, and how long our record is kept. */
 export interface Common {
-  readonly playerId: string
   readonly channel: Channel.Channel<Kick>
   /** In milliseconds, as every time here. */
   readonly retention: number
 }
 
-const common = ({ channel, playerId, retention }: Common) => [playerId, channel, retention] as const
+const common = ({ channel, retention }: Common) => [channel, retention] as const
 
 /** A session of a player that a caller holds. */
 export interface Held {
@@ -54,7 +54,13 @@ export interface Stored {
   readonly gateway: string
 }
 
-/** Logs in: the end of a ban, or the epoch. */
+/** What a login gives: the end of a ban, or the epoch. */
+interface LoggedIn {
+  readonly ban: string | undefined
+  readonly epoch: number
+}
+
+/** Logs in. */
 export const Login = Script.make({
   name: "session.login",
   lua: Lua.login,
@@ -69,11 +75,11 @@ export const Login = Script.make({
     digest,
     gateway
   ],
-  reply: (reply) =>
-    Result.map(Command.listOf(Command.text)(reply), ([ban, epoch]) => ({
-      ban: ban === "" ? undefined : ban,
-      epoch: Number(epoch)
-    }))
+  reply: (reply): Result.Result<LoggedIn, UnexpectedReply> => {
+    if (typeof reply === "string") return Result.succeed({ ban: undefined, epoch: Number(reply) })
+    const [ban] = Array.isArray(reply) ? reply.map(optional) : []
+    return ban === undefined ? unexpected("an epoch or a ban") : Result.succeed({ ban, epoch: 0 })
+  }
 })
 
 /**
@@ -127,7 +133,7 @@ export const Logout = Script.make({
   name: "session.logout",
   lua: Lua.logout,
   keys,
-  args: (of: Common, session: Held, isQuiet: boolean) => [...common(of), ...held(session), isQuiet ? 1 : 0],
+  args: (of: Common, session: Held) => [...common(of), ...held(session)],
   reply: Command.flag,
   idempotent: true
 })

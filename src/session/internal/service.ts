@@ -35,18 +35,25 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
   const judged = (player: Player, device: string | undefined, claim: Claimed) =>
     Effect.map(store.read(player, device), (reading) => judge(player.id, reading, store.floor(), claim))
 
-  const login = Effect.fnUntraced(function* (login: Login) {
-    const { device, player, ttl } = yield* Effect.fromResult(checkLogin(login, options))
+  // `login`, `get` and `check` make no more effects than they must: they are what players wait for.
+  const login = (login: Login): Effect.Effect<SessionData, SessionError> => {
+    const checked = checkLogin(login, options)
+    if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+    const { device, player, ttl } = checked.success
     const { gateway, token } = login
-    const loginTime = yield* DateTime.now
-    const value = Value.encode(player.id, { token, gateway, loginTime })
-    const { ban, epoch } = yield* store.login(player, { device, ttl, value, digest: digestOf(token), gateway })
-    if (ban !== undefined) return yield* failed(bannedUntil(ban))
-    const session: SessionData = { playerId: player.id, device, epoch, token, gateway, loginTime }
-    kicks.learn(session)
-    store.note(gateway, memberOf(session), "listed")
-    return session
-  })
+    return Effect.flatMap(DateTime.now, (loginTime) => {
+      const value = Value.encode(player.id, { token, gateway, loginTime })
+      const stored = { device, ttl, value, digest: digestOf(token), gateway }
+      return Effect.flatMap(store.login(player, stored), ({ ban, epoch }) => {
+        if (ban !== undefined) return Effect.fail(failed(bannedUntil(ban)))
+        const session: SessionData = { playerId: player.id, device, epoch, token, gateway, loginTime }
+        const member = memberOf(session)
+        kicks.learn(gateway, member)
+        store.note(gateway, member, "listed")
+        return Effect.succeed(session)
+      })
+    })
+  }
 
   const get = (playerId: string): Effect.Effect<SessionData | undefined, SessionError> => {
     const player = playerOf(playerId)
@@ -83,22 +90,23 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
       yield* store.touch(player, session)
     }
     yield* store.setOnline(player, true)
-    kicks.learn(session)
-    store.note(session.gateway, memberOf(session), "online")
+    const member = memberOf(session)
+    kicks.learn(session.gateway, member)
+    store.note(session.gateway, member, "online")
   })
 
-  const ended = Effect.fnUntraced(function* (session: SessionData, isQuiet: boolean) {
+  const ended = Effect.fnUntraced(function* (session: SessionData) {
     const player = yield* Effect.fromResult(heldBy(session))
-    const remains = yield* store.logout(player, session, isQuiet)
+    const remains = yield* store.logout(player, session)
     if (!remains) yield* store.setOnline(player, false)
   })
 
   const logout = (session: SessionData) =>
     Effect.suspend(() => {
-      const isOurs = kicks.forget(session)
-      return Effect.tap(ended(session, isOurs), () =>
-        Effect.sync(() => store.note(session.gateway, memberOf(session), "gone"))
-      )
+      // What is published of it comes here too, and is no news.
+      const member = memberOf(session)
+      kicks.forget(session.gateway, member)
+      return Effect.tap(ended(session), () => Effect.sync(() => store.note(session.gateway, member, "gone")))
     })
 
   const list = (gateway: string): Stream.Stream<SessionData, SessionError> =>
@@ -151,13 +159,14 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
     const moved = { ...session, gateway: to }
     const epoch = yield* store.move(player, session, to, Value.encode(player.id, moved))
     if (epoch === undefined) return
-    kicks.learn({ ...moved, epoch })
-    store.note(to, memberOf({ ...moved, epoch }), "listed")
+    const member = memberOf({ ...moved, epoch })
+    kicks.learn(to, member)
+    store.note(to, member, "listed")
   })
 
   const drain = (gateway: string, { perSecond, to }: Drain): Effect.Effect<number, SessionError> => {
     const size = Math.ceil((perSecond * drainMillis) / 1000)
-    const one = (session: SessionData) => (to === undefined ? ended(session, false) : handOver(session, to))
+    const one = (session: SessionData) => (to === undefined ? ended(session) : handOver(session, to))
     const batch = (sessions: ReadonlyArray<SessionData>) =>
       Effect.forEach(sessions, one, { concurrency: size, discard: true }).pipe(
         Effect.andThen(Effect.sleep(Duration.millis(Math.ceil((sessions.length * 1000) / perSecond)))),

@@ -29,12 +29,8 @@ export interface Store {
   /** Sets the player online from now, or not any more. */
   readonly setOnline: (player: Player, isOnline: boolean) => Effect.Effect<void, SessionError>
   readonly presence: (player: Player) => Effect.Effect<Presence, SessionError>
-  /**
-   * Ends one session; whether the player still has one.
-   *
-   * - `isQuiet`: its gateway knows, and is not told
-   */
-  readonly logout: (player: Player, session: SessionData, isQuiet: boolean) => Effect.Effect<boolean, SessionError>
+  /** Ends one session; whether the player still has one. */
+  readonly logout: (player: Player, session: SessionData) => Effect.Effect<boolean, SessionError>
   readonly end: (
     player: Player,
     ending: Ending

@@ -72,11 +72,13 @@ const isPlain = (parsed: object): boolean => {
 const instant =
   /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?(?:Z|([+-])([01]\d|2[0-3]):([0-5]\d))$/
 
+const common = /^\d{4}-\d\d-(?:[01]\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/
+
 /** RFC 3339 as Go reads it: any number of digits of a second, an offset or Z, in capital letters. */
 const timeOf = (text: string): DateTime.Utc | undefined | "unreadable" => {
-  // What this room writes, which is nearly all that it reads.
-  const ours = text.length === 24 ? Date.parse(text) : Number.NaN
-  if (ours > endOfYearOne && new Date(ours).toISOString() === text) return DateTime.makeUnsafe(ours)
+  // Nearly all: as this room writes it, on a day that every month has, which Date.parse does not look at.
+  const usual = common.test(text) ? Date.parse(text) : Number.NaN
+  if (usual > endOfYearOne) return DateTime.makeUnsafe(usual)
   const match = instant.exec(text)
   if (match === null) return "unreadable"
   const [, year, month, day, hour, minute, second, fraction = "", sign, offsetHour, offsetMinute] = match
@@ -91,12 +93,18 @@ const timeOf = (text: string): DateTime.Utc | undefined | "unreadable" => {
 
 const endOfYearOne = new Date("0001-12-31T23:59:59.999Z").getTime()
 
+/** What this room writes unless a member has to be escaped, which is nearly all that it reads: read at less cost. */
+const ours =
+  /^\{"player_id":"[^"\\\0-\x1f]*","token":"([^"\\\0-\x1f]*)","gateway":"([^"\\\0-\x1f]*)","login_time":"([^"\\\0-\x1f]*)"\}$/
+
 const unreadable = (problem: string) => Result.fail(new Unreadable({ problem }))
 
 const parse = (text: string): Result.Result<unknown, unknown> => Result.try(() => JSON.parse(text) as unknown)
 
 /** Reads what a Go service or this room wrote. Says what is wrong without showing it. */
 export const decode = (text: string): Result.Result<Value, Unreadable> => {
+  const plain = ours.exec(text)
+  if (plain !== null) return valueOf(plain[1]!, plain[2]!, plain[3])
   const parsed = parse(text)
   if (Result.isFailure(parsed)) return unreadable("it is not JSON")
   const object = parsed.success ?? {}
@@ -107,7 +115,12 @@ export const decode = (text: string): Result.Result<Value, Unreadable> => {
   if (typeof token !== "string") return unreadable("token is not a text")
   if (typeof gateway !== "string") return unreadable("gateway is not a text")
   if (login_time !== undefined && typeof login_time !== "string") return unreadable("login_time is not a text")
-  const loginTime = login_time === undefined ? undefined : timeOf(login_time)
-  if (loginTime === "unreadable") return unreadable("login_time is not an instant of RFC 3339")
-  return Result.succeed({ token: Redacted.make(token), gateway, loginTime })
+  return valueOf(token, gateway, login_time)
+}
+
+const valueOf = (token: string, gateway: string, time: string | undefined): Result.Result<Value, Unreadable> => {
+  const loginTime = time === undefined ? undefined : timeOf(time)
+  return loginTime === "unreadable"
+    ? unreadable("login_time is not an instant of RFC 3339")
+    : Result.succeed({ token: Redacted.make(token), gateway, loginTime })
 }
