@@ -13,7 +13,7 @@ export type Order = "descending" | "ascending"
 /**
  * What decides among equal scores.
  *
- * - `first`: who reached the score first comes first, by the store's clock, made to rise with every change of the board
+ * - `first`: who reached the score first comes first: the store counts the changes of the board
  * - `member`: the member's bytes, upwards
  * - `competition`: they share a rank and the next rank is left out (1, 2, 2, 4); listed by member
  * - `dense`: they share a rank and no rank is left out (1, 2, 2, 3); listed by member

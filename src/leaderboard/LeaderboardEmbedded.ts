@@ -20,11 +20,8 @@ import {
 
 const refused = (reason: LeaderboardErrorReason) => new LeaderboardError({ reason })
 
-/** A time later than the one before, in microseconds, so that no two rows have the same. */
-const tickOf = (board: Memory.Memory, now: number): number => (board.tick = Math.max(now * 1000, board.tick + 1))
-
 /** The row that a write asks for; the old one when it changes nothing. */
-const rowOf = (target: Target, board: Memory.Memory, old: Row | undefined, write: Write, now: number): Row => {
+const rowOf = (target: Target, board: Memory.Memory, old: Row | undefined, write: Write): Row => {
   const { view } = target
   const { mode, value } = write
   // Both are of the board's type.
@@ -32,7 +29,7 @@ const rowOf = (target: Target, board: Memory.Memory, old: Row | undefined, write
     mode === "increment" && old !== undefined ? (((old.score as number) + (value as number)) as Score) : value
   if (old !== undefined && (old.score === score || mode === "add")) return old
   if (old !== undefined && mode === "best" && byScore(view)(score, old.score) > 0) return old
-  return { member: write.member, score, tick: view.ties === "first" ? tickOf(board, now) : 0 }
+  return { member: write.member, score, tick: view.ties === "first" ? board.tick + 1 : 0 }
 }
 
 const placed = ({ view }: Target, board: Memory.Memory, row: Row): Placed => ({
@@ -95,7 +92,7 @@ const makeStore = (): Store => {
         if (shutBy !== undefined) return shutBy
         const old = board.byMember.get(write.member)
         const before = old === undefined ? undefined : placed(target, board, old)
-        const row = rowOf(target, board, old, write, now)
+        const row = rowOf(target, board, old, write)
         const problem = Input.scoreProblem(target.view.score, row.score)
         if (problem !== undefined) return refused(new ScoreOutOfRange({ problem }))
         if (row !== old) Memory.move(target.view, board, old, row)

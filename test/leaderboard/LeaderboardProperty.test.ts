@@ -84,7 +84,10 @@ describe("LeaderboardEmbedded", () => {
           const seen = yield* look(boards, board)
           const ranked = model.ranked()
           assert.deepStrictEqual([...seen.top], ranked)
-          assert.deepStrictEqual(seen.pages.flat(), ranked)
+          assert.deepStrictEqual(
+            seen.pages.flatMap(({ entries }) => entries),
+            ranked
+          )
           assert.deepStrictEqual([...seen.offset], ranked.slice(4, 6))
           const inside = ranked.filter(({ score }) => score >= -1 && score <= 2)
           assert.deepStrictEqual([...seen.range.entries], inside.slice(1, 4))

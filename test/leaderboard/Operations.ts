@@ -1,7 +1,14 @@
 // Random operations on a board, to be run on several backends that must answer alike.
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import { type Board, type Leaderboard, type LeaderboardError, type Score, type Ties } from "xdooria/leaderboard"
+import {
+  type Board,
+  type Leaderboard,
+  type LeaderboardError,
+  type Page,
+  type Score,
+  type Ties
+} from "xdooria/leaderboard"
 import { fresh } from "./Backend.ts"
 
 /** What kind of board. */
@@ -56,17 +63,17 @@ const orTag = <A>(effect: Effect.Effect<A, LeaderboardError>): Effect.Effect<A |
 export const perform = (boards: Boards, board: Board<Score>, { do: name, member, score }: Operation) =>
   orTag(name === "remove" ? boards.remove(board, member) : boards[name](board, member, score))
 
-/** All that can be read of a board. Cursors are left out: they hold instants. */
+/** All that can be read of a board, cursors too. */
 export const look = (boards: Boards, board: Board<Score>) =>
   Effect.gen(function* () {
     const exact = (value: number): Score => (board.score === "int64" ? BigInt(value) : value)
     const range = { min: exact(-1), max: exact(2) }
-    const pages: Array<ReadonlyArray<unknown>> = []
+    const pages: Array<Page<Score>> = []
     let after: string | undefined
     do {
-      const { entries, next } = yield* boards.page(board, { limit: 3, ...(after === undefined ? {} : { after }) })
-      pages.push(entries)
-      after = next
+      const page = yield* boards.page(board, { limit: 3, ...(after === undefined ? {} : { after }) })
+      pages.push(page)
+      after = page.next
     } while (after !== undefined)
     return {
       top: yield* boards.top(board, 100),

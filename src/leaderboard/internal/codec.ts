@@ -3,7 +3,8 @@
 //
 // number: the score of the sorted set is the (negative) score
 // int64:  the score of the sorted set is 0; the stored member begins with 20 digits, score + 2^63 (or 2^63 - 1 - score)
-// first:  then, in the stored member, 16 digits of the tick
+// first:  then, in the stored member, 16 digits of the tick: which change of the board it was. The last one is kept with
+//         what the members begin with, under the empty name, which no member has
 import * as Result from "effect/Result"
 import * as Command from "../../redis/Command.ts"
 import { UnexpectedReply } from "../../redis/RedisError.ts"
@@ -39,6 +40,10 @@ const digitsOf = (view: View<Score>, score: bigint): string =>
 export const storedOf = (view: View<Score>, score: Score): Stored =>
   typeof score === "bigint" ? { z: "0", digits: digitsOf(view, score) } : { z: numberOf(view, score), digits: "" }
 
+/** A score as one text, to be set; {@link scoreOf} reads it. */
+export const textOf = (view: View<Score>, score: Score): string =>
+  typeof score === "bigint" ? digitsOf(view, score) : numberOf(view, score)
+
 /** What is added to a stored score: a number, or a sign and 20 digits. */
 export const incrementOf = (view: View<Score>, by: Score): string => {
   if (typeof by === "number") return numberOf(view, by)
@@ -54,14 +59,14 @@ export const memberOf = (view: View<Score>, { member, score, tick }: Row): strin
 
 const unreadable = Result.fail(new UnexpectedReply({ problem: "it was not written by this room" }))
 
-/** Reads a score: that of the sorted set, and what the stored member begins with. */
-export const scoreOf = (view: View<Score>, z: Command.Reply, prefix: string): Result.Result<Score, UnexpectedReply> => {
+/** Reads a score: that of the sorted set, or the digits that the stored member begins with. */
+export const scoreOf = (view: View<Score>, text: Command.Reply): Result.Result<Score, UnexpectedReply> => {
   if (view.score === "number") {
-    return Result.map(Command.double(z), (value) => (isNegated(view) ? 0 - value : value))
+    const value = Command.double(text)
+    return isNegated(view) ? Result.map(value, (value) => 0 - value) : value
   }
-  const digits = prefix.slice(0, 20)
-  if (!/^\d{20}$/.test(digits)) return unreadable
-  const value = BigInt(digits)
+  if (typeof text !== "string" || !/^\d{20}$/.test(text)) return unreadable
+  const value = BigInt(text)
   return Result.succeed(isNegated(view) ? half - 1n - value : value - half)
 }
 
@@ -76,5 +81,9 @@ export const rowOf = (
   const ticks = stored.slice(digits, digits + width)
   if (width > 0 && !/^\d{16}$/.test(ticks)) return unreadable
   const member = stored.slice(digits + width)
-  return Result.map(scoreOf(view, z, stored), (score) => ({ member, score, tick: Number(ticks) }))
+  return Result.map(scoreOf(view, digits === 0 ? z : stored.slice(0, digits)), (score) => ({
+    member,
+    score,
+    tick: Number(ticks)
+  }))
 }

@@ -9,73 +9,104 @@ import { storedOf, widthsOf } from "./codec.ts"
  */
 export const usesOf = (view: View<Score>): readonly [rows: true, members: boolean, scores: boolean, state: boolean] => {
   const { digits, tick } = widthsOf(view)
-  return [true, digits + tick > 0, view.ties === "dense", tick > 0 || view.keepMillis !== undefined]
+  return [true, digits + tick > 0, view.ties === "dense", view.keepMillis !== undefined]
 }
 
-const constants = (view: View<Score>): string => {
+/** What of a board its scripts are written by. A choice that is made here costs nothing in the script. */
+const kindOf = (view: View<Score>) => {
   const { digits, tick } = widthsOf(view)
+  return {
+    isWide: digits > 0,
+    hasTick: tick > 0,
+    isPrefixed: digits + tick > 0,
+    hasSeasons: view.keepMillis !== undefined,
+    isReversed: view.ties === "plan",
+    isShared: view.ties === "competition" || view.ties === "dense",
+    ties: view.ties,
+    zero: view.score === "int64" ? storedOf(view, 0n).digits : ""
+  }
+}
+
+type Kind = ReturnType<typeof kindOf>
+
+const constants = (view: View<Score>): string => {
   let number = 0
   const keys = usesOf(view).map((isUsed) => (isUsed ? `KEYS[${++number}]` : "nil"))
   return `
+local call, sub, format = redis.call, string.sub, string.format
 local Z, H, D, M = ${keys.join(", ")}
-local N = ${number}
-local REVERSED, WIDE, TICK, TIES = ${view.ties === "plan"}, ${digits > 0}, ${tick > 0}, '${view.ties}'
-local ZERO = '${view.score === "int64" ? storedOf(view, 0n).digits : ""}'`
+local N = ${number}`
 }
 
-const functions = `
-local call, sub, format = redis.call, string.sub, string.format
-local PREFIXED = WIDE or TICK
+/** The digits of a score that a stored member begins with. */
+const digitsOf = ({ isWide }: Kind, prefix: string): string => (isWide ? `sub(${prefix}, 1, 20)` : "''")
 
--- The score of a member and what its stored form begins with, or nil.
+/** What a caller is told of a score. */
+const scoreOf = ({ isWide }: Kind, z: string, part: string): string => (isWide ? part : z)
+
+const indexOf = ({ isReversed }: Kind, stored: string): string =>
+  `call('${isReversed ? "ZREVRANK" : "ZRANK"}', Z, ${stored})`
+
+/** How many have a better score. */
+const betterThan = ({ isReversed, isWide }: Kind, z: string, part: string): string =>
+  isWide
+    ? `call('ZLEXCOUNT', Z, '-', '(' .. ${part})`
+    : isReversed
+      ? `call('ZCOUNT', Z, '(' .. ${z}, '+inf')`
+      : `call('ZCOUNT', Z, '-inf', '(' .. ${z})`
+
+/** The name of a score in the set of all scores. */
+const nameOf = ({ isWide }: Kind, z: string, part: string): string =>
+  isWide ? part : `format('%.17g', tonumber(${z}))`
+
+/** The rank of a score, or of the member at an index. */
+const rankOf = (kind: Kind, z: string, part: string, index: string): string => {
+  if (kind.ties === "competition") return `${betterThan(kind, z, part)} + 1`
+  return kind.ties === "dense" ? `call('ZRANK', D, ${nameOf(kind, z, part)}) + 1` : `${index} + 1`
+}
+
+/** The function that reads the score of a member and what its stored form begins with, or nothing. */
+const find = ({ isPrefixed }: Kind): string =>
+  isPrefixed
+    ? `
 local function find(member)
-  if not PREFIXED then
-    local z = call('ZSCORE', Z, member)
-    if not z then return nil end
-    return z, ''
-  end
   local prefix = call('HGET', H, member)
   if not prefix then return nil end
   return call('ZSCORE', Z, prefix .. member), prefix
-end
+end`
+    : `
+local function find(member) return call('ZSCORE', Z, member), '' end`
 
-local function digits(prefix) return WIDE and sub(prefix, 1, 20) or '' end
-
--- How many have a better score, and how many this or a better one.
-local function better(z, part)
-  if WIDE then return call('ZLEXCOUNT', Z, '-', '(' .. part) end
-  if REVERSED then return call('ZCOUNT', Z, '(' .. z, '+inf') end
-  return call('ZCOUNT', Z, '-inf', '(' .. z)
-end
+/** Functions of the reading scripts. `reached`: how many have this score or a better one. */
+const functions = (kind: Kind): string => `
+local WIDE, REVERSED, SHARED = ${kind.isWide}, ${kind.isReversed}, ${kind.isShared}
+${find(kind)}
+local function digits(prefix) return ${digitsOf(kind, "prefix")} end
+local function better(z, part) return ${betterThan(kind, "z", "part")} end
 local function reached(z, part)
   if WIDE then return call('ZLEXCOUNT', Z, '-', '(' .. part .. '\\255') end
   if REVERSED then return call('ZCOUNT', Z, z, '+inf') end
   return call('ZCOUNT', Z, '-inf', z)
 end
-
-local function index(stored) return call(REVERSED and 'ZREVRANK' or 'ZRANK', Z, stored) end
+local function index(stored) return ${indexOf(kind, "stored")} end
 local function rows(from, to) return call(REVERSED and 'ZREVRANGE' or 'ZRANGE', Z, from, to, 'WITHSCORES') end
+local function rank(z, part, at) return ${rankOf(kind, "z", "part", "at")} end
+`
 
--- The name of a score in the set of all scores.
-local function name(z, part) return WIDE and part or format('%.17g', tonumber(z)) end
-
-local function rank(z, part, at)
-  if TIES == 'competition' then return better(z, part) + 1 end
-  if TIES == 'dense' then return call('ZRANK', D, name(z, part)) + 1 end
-  return at + 1
-end
-
--- What a write is refused with: 'any' is an open season, whichever; '' is no season at all.
-local function shut(season)
-  if season == '' then return nil end
-  local open = M and call('HGET', M, 'season') or ''
+/** Refuses a write to a season that is not open: `any` is an open one, whichever; without a season nothing is asked. */
+const gate = ({ hasSeasons }: Kind): string => `
+if season and season ~= '' then
+  local open = ${hasSeasons ? "call('HGET', M, 'season') or ''" : "''"}
   if open == '' or (season ~= 'any' and season ~= '=' .. open) then return { 'closed', open } end
-end
-
-local function millis()
-  local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
 end`
+
+/** Takes a score that nobody has any more out of the set of all scores. */
+const forget = (kind: Kind): string =>
+  kind.ties === "dense"
+    ? kind.isWide
+      ? `if not call('ZRANGEBYLEX', Z, '[' .. part, '(' .. part .. '\\255', 'LIMIT', 0, 1)[1] then call('ZREM', D, part) end`
+      : `if not call('ZRANGEBYSCORE', Z, z, z, 'LIMIT', 0, 1)[1] then call('ZREM', D, ${nameOf(kind, "z", "part")}) end`
+    : ""
 
 // A stored member is compared by its bytes: Lua's own < goes by the server's locale.
 const position = `
@@ -103,21 +134,8 @@ local function position(z, stored)
   return low
 end`
 
-const update = `
-local season, mode, member, value, z2, part2, operation, keep = unpack(ARGV)
-local print = mode .. '|' .. value .. '|' .. member
-if operation ~= '' then
-  local known = call('GET', KEYS[#KEYS])
-  if known then
-    local cut = string.find(known, '\\n', 1, true)
-    if sub(known, 1, cut - 1) ~= print then return { 'reused' } end
-    return cjson.decode(sub(known, cut + 1))
-  end
-end
-local refused = shut(season)
-if refused then return refused end
-
--- Both as 20 digits: halves of 10, which a double holds with their sum.
+// Both as 20 digits: halves of 10, which a double holds with their sum.
+const wideNumbers = `
 local function plus(digits, by)
   local sign = sub(by, 1, 1) == '-' and -1 or 1
   local high = tonumber(sub(digits, 1, 10)) + sign * tonumber(sub(by, 2, 11))
@@ -127,70 +145,109 @@ local function plus(digits, by)
   return format('%010.0f%010.0f', high, low)
 end
 
-local z, prefix = find(member)
-local part = z and digits(prefix)
-local before = z and rank(z, part, TIES ~= 'competition' and TIES ~= 'dense' and index(prefix .. member))
+local function isLess(a, b)
+  local x, y = tonumber(sub(a, 1, 10)), tonumber(sub(b, 1, 10))
+  if x ~= y then return x < y end
+  return tonumber(sub(a, 11)) < tonumber(sub(b, 11))
+end`
+
+/** What an operation with this id did. It comes first: the season may be closed when it is repeated. */
+const recall = `
+local print = mode .. '|' .. value .. '|' .. member
+local known = call('GET', KEYS[N + 1])
+if known then
+  local cut = string.find(known, '\\n', 1, true)
+  if sub(known, 1, cut - 1) ~= print then return { 'reused' } end
+  return cjson.decode(sub(known, cut + 1))
+end`
+
+const remember = `
+call('SET', KEYS[N + 1], print .. '\\n' .. cjson.encode(reply), 'PX', keep)`
+
+/** Reads where the member is: its score `z`, its `prefix`, and of a board with ticks the `last` one, in field ''. */
+const locate = ({ hasTick, isPrefixed }: Kind): string =>
+  !isPrefixed
+    ? `
+local z, prefix = call('ZSCORE', Z, member), ''`
+    : `${
+        hasTick
+          ? `
+local known = call('HMGET', H, member, '')
+local prefix, last = known[1], known[2]`
+          : `
+local prefix = call('HGET', H, member)`
+      }
+local z = prefix and call('ZSCORE', Z, prefix .. member)`
+
+/** What the score is to be: `z2`, on a board of 64 bits `part2`. */
+const wanted = ({ isWide, zero }: Kind): string =>
+  isWide
+    ? `
+local z2, part2 = '0', value
 if mode == 'increment' then
-  if WIDE then
-    part2 = plus(part or ZERO, value)
-    if not part2 then return { 'range' } end
-  else
-    local sum = tonumber(z or '0') + tonumber(value)
-    if not (math.abs(sum) <= 9007199254740991) then return { 'range' } end
-    z2 = sum == 0 and '0' or format('%.17g', sum)
-  end
-end
+  part2 = plus(part or '${zero}', value)
+  if not part2 then return { 'range' } end
+end`
+    : `
+local z2, part2 = value, ''
+if mode == 'increment' then
+  local sum = tonumber(z or '0') + tonumber(value)
+  if not (math.abs(sum) <= 9007199254740991) then return { 'range' } end
+  z2 = sum == 0 and '0' or format('%.17g', sum)
+end`
 
-local function isBetter()
-  if WIDE then
-    local a, b = tonumber(sub(part2, 1, 10)), tonumber(sub(part, 1, 10))
-    if a ~= b then return a < b end
-    return tonumber(sub(part2, 11)) < tonumber(sub(part, 11))
-  end
-  if REVERSED then return tonumber(z2) > tonumber(z) end
-  return tonumber(z2) < tonumber(z)
-end
+/** Whether the wanted score is the one that is there, and whether it is better. */
+const isSame = ({ isWide }: Kind): string => (isWide ? "part == part2" : "z == z2 or tonumber(z) == tonumber(z2)")
+const isBetter = ({ isReversed, isWide }: Kind): string =>
+  isWide ? "isLess(part2, part)" : `tonumber(z2) ${isReversed ? ">" : "<"} tonumber(z)`
 
-local stays = z and (mode == 'add' or (part == part2 and tonumber(z) == tonumber(z2)) or (mode == 'best' and not isBetter()))
-local after
-if stays then
-  z2, part2, after = z, part, before
+/** Moves the member. */
+const move = (kind: Kind): string => {
+  const { hasTick, isPrefixed, ties } = kind
+  const tick = hasTick ? `format('%016.0f', (last or 0) + 1)` : "''"
+  const put = hasTick ? `call('HSET', H, member, prefix2, '', tick)` : `call('HSET', H, member, prefix2)`
+  return `
+${isPrefixed ? `local tick = ${tick}\nlocal prefix2 = part2 .. tick\nlocal stored2 = prefix2 .. member` : "local stored2 = member"}
+${isPrefixed ? `if z then call('ZREM', Z, prefix .. member) end` : ""}
+call('ZADD', Z, z2, stored2)
+${isPrefixed ? put : ""}
+${ties === "dense" ? `if z then ${forget(kind)} end\ncall('ZADD', D, z2, ${nameOf(kind, "z2", "part2")})` : ""}`
+}
+
+const update = (kind: Kind, isOnce: boolean): string => `
+local mode, member, value, season, keep = unpack(ARGV)
+${kind.isWide ? wideNumbers : ""}
+${isOnce ? recall : ""}
+${gate(kind)}
+${locate(kind)}
+local part = z and ${digitsOf(kind, "prefix")}
+local before = z and ${rankOf(kind, "z", "part", indexOf(kind, "prefix .. member"))}
+${wanted(kind)}
+local reply
+if z and (mode == 'add' or ${isSame(kind)} or (mode == 'best' and not (${isBetter(kind)}))) then
+  local score = ${scoreOf(kind, "z", "part")}
+  reply = { score, before, score, before }
 else
-  local prefix2 = part2
-  if TICK then
-    local time = call('TIME')
-    local tick = time[1] * 1000000 + time[2]
-    local last = tonumber(call('HGET', M, 'tick') or '0')
-    if tick <= last then tick = last + 1 end
-    local text = format('%016.0f', tick)
-    call('HSET', M, 'tick', text)
-    prefix2 = prefix2 .. text
-  end
-  if z and PREFIXED then call('ZREM', Z, prefix .. member) end
-  call('ZADD', Z, z2, prefix2 .. member)
-  if PREFIXED then call('HSET', H, member, prefix2) end
-  if TIES == 'dense' then
-    if z and better(z, part) == reached(z, part) then call('ZREM', D, name(z, part)) end
-    call('ZADD', D, z2, name(z2, part2))
-  end
-  after = rank(z2, part2, TIES ~= 'competition' and TIES ~= 'dense' and index(prefix2 .. member))
+  ${move(kind)}
+  local after = ${rankOf(kind, "z2", "part2", indexOf(kind, "stored2"))}
+  reply = { ${scoreOf(kind, "z2", "part2")}, after }
+  if z then reply[3], reply[4] = ${scoreOf(kind, "z", "part")}, before end
 end
-local reply = { z or false, part or false, before or false, z2, part2, after }
-if operation ~= '' then call('SET', KEYS[#KEYS], print .. '\\n' .. cjson.encode(reply), 'PX', keep) end
+${isOnce ? remember : ""}
 return reply`
 
-const remove = `
-local season, member = unpack(ARGV)
-local refused = shut(season)
-if refused then return refused end
+const remove = (kind: Kind): string => `
+local member, season = unpack(ARGV)
+${gate(kind)}
+${find(kind)}
 local z, prefix = find(member)
 if not z then return false end
-local part = digits(prefix)
-local before = rank(z, part, index(prefix .. member))
+local part = ${digitsOf(kind, "prefix")}
+local before = ${rankOf(kind, "z", "part", indexOf(kind, "prefix .. member"))}
 call('ZREM', Z, prefix .. member)
-if PREFIXED then call('HDEL', H, member) end
-if TIES == 'dense' and better(z, part) == reached(z, part) then call('ZREM', D, name(z, part)) end
-return { z, part, before }`
+${kind.isPrefixed ? "call('HDEL', H, member)" : ""}
+${forget(kind)}
+return { ${scoreOf(kind, "z", "part")}, before }`
 
 // A season that has expired, or is still open, has no result: that is not an empty one.
 const present = `
@@ -236,7 +293,7 @@ for i = 2, #ARGV do
   if z then
     local part = digits(prefix)
     local at = index(prefix .. ARGV[i])
-    local ahead = (TIES == 'competition' or TIES == 'dense') and better(z, part) or at
+    local ahead = SHARED and better(z, part) or at
     found[i] = { prefix .. ARGV[i], z, at, rank(z, part, at), ahead }
   else
     found[i] = false
@@ -252,6 +309,11 @@ return to - from`
 // KEYS go on with the list of seasons, then of the closing one what it knows of itself, its sorted set, its hash and its
 // scores, then what the opening one knows of itself. Nothing is written before everything was checked.
 const turn = `
+local function millis()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 local closing, opening = ARGV[1], ARGV[2]
 local list, closed, opened = KEYS[N + 1], KEYS[N + 2], KEYS[N + 6]
 local open = call('HGET', M, 'season') or ''
@@ -298,15 +360,18 @@ if one[1] then return one end
 redis.call('ZREM', KEYS[1], ARGV[1])
 return false`
 
-/** The texts of the scripts for a kind of board. */
+/** The texts of the scripts for a kind of board. `updateOnce` takes a further key, what is known of an operation. */
 export const textsOf = (view: View<Score>) => {
-  const head = `${constants(view)}\n${functions}\n`
+  const kind = kindOf(view)
+  const head = constants(view)
+  const reading = head + functions(kind)
   return {
-    update: head + update,
-    remove: head + remove,
-    slice: head + present + position + span + slice,
-    many: head + present + many,
-    count: head + present + span + count,
+    update: head + update(kind, false),
+    updateOnce: head + update(kind, true),
+    remove: head + remove(kind),
+    slice: reading + present + position + span + slice,
+    many: reading + present + many,
+    count: reading + present + span + count,
     turn: head + turn,
     advance: head + advance
   }

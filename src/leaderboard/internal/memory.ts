@@ -1,6 +1,6 @@
 import type { Score, View } from "../Leaderboard.ts"
 import { byRow, byScore, endsOf } from "./order.ts"
-import type { From, Found, Placed, Row, SeasonRow, Slice } from "./store.ts"
+import type { From, Found, Moved, Row, SeasonRow, Slice } from "./store.ts"
 import * as Tree from "./tree.ts"
 
 /** What is ranked at one moment; it never changes. */
@@ -20,18 +20,13 @@ export interface Frozen {
 export interface Memory {
   ranking: Ranking
   byMember: Map<string, Row>
+  /** That of the last change. */
   tick: number
   open: string | undefined
   readonly seasons: Map<string, SeasonRow & { readonly until: number | undefined }>
   readonly frozen: Map<string, Frozen>
   /** What was replied to operations, until when. */
-  readonly operations: Map<string, { readonly print: string; readonly until: number; readonly reply: Reply }>
-}
-
-/** What an update replies. */
-export interface Reply {
-  readonly before: Placed | undefined
-  readonly after: Placed
+  readonly operations: Map<string, { readonly print: string; readonly until: number; readonly reply: Moved }>
 }
 
 const nothing: Ranking = { rows: undefined, scores: undefined }
@@ -58,6 +53,7 @@ export const move = (view: View<Score>, board: Memory, old: Row | undefined, row
   if (row !== undefined) {
     rows = Tree.insert(rows, row, compare)
     board.byMember.set(row.member, row)
+    board.tick = row.tick
   }
   if (view.ties === "dense") {
     const order = byScore(view)
@@ -74,6 +70,7 @@ export const freeze = (board: Memory): Frozen => {
   const { byMember, ranking } = board
   board.ranking = nothing
   board.byMember = new Map()
+  board.tick = 0
   return { ranking, byMember }
 }
 

@@ -11,6 +11,7 @@ import { endsOf } from "./order.ts"
 import {
   type Found,
   type From,
+  type Moved,
   operationMillis,
   type Placed,
   type SeasonRow,
@@ -31,7 +32,7 @@ type Decoded<A> = Result.Result<A, UnexpectedReply>
 
 const unexpected = Result.fail(new UnexpectedReply({ problem: "not what the script returns" }))
 
-const words: ReadonlyArray<unknown> = ["closed", "open", "range", "reused", "missing"]
+const refusals: ReadonlySet<unknown> = new Set<Refusal["refused"]>(["closed", "open", "range", "reused", "missing"])
 
 /** Reads a refusal, or what a script returns otherwise. */
 const orRefused =
@@ -39,7 +40,7 @@ const orRefused =
   (reply) => {
     if (!Array.isArray(reply)) return unexpected
     const list = reply as ReadonlyArray<Command.Reply>
-    return words.includes(list[0])
+    return refusals.has(list[0])
       ? Result.succeed({ refused: list[0] as Refusal["refused"], open: String(list[1] ?? "") })
       : decode(list)
   }
@@ -53,22 +54,14 @@ const seasonKeys = (key: BoardKey, season: string) =>
     Key.beside(key, `xd:board-result-scores:${season}`)
   ] as const
 
-// A board is a constant, and so are its keys.
-const known = new WeakMap<Target, ReadonlyArray<BoardKey>>()
-
 /** The keys of a view that its scripts take, see `usesOf`. */
-const keysOf = (target: Target): ReadonlyArray<BoardKey> => {
-  const before = known.get(target)
-  if (before !== undefined) return before
-  const { key, view } = target
+const keysOf = ({ key, view }: Target): ReadonlyArray<BoardKey> => {
   const [state, rows, members, scores] =
     view.season === undefined
       ? [Key.beside(key, "xd:board-state"), key, Key.beside(key, "xd:board"), Key.beside(key, "xd:board-scores")]
       : seasonKeys(key, view.season)
   const uses = Lua.usesOf(view)
-  const keys = [rows, members, scores, state].filter((_, i) => uses[i])
-  known.set(target, keys)
-  return keys
+  return [rows, members, scores, state].filter((_, i) => uses[i])
 }
 
 const listKey = (key: BoardKey) => Key.beside(key, "xd:board-seasons")
@@ -86,10 +79,12 @@ const make = (view: View<Score>) => {
   const uses = Lua.usesOf(view)
   const keys: ReadonlyArray<string> = names.filter((_, i) => uses[i])
 
-  const placed = (z: Command.Reply, digits: Command.Reply, rank: Command.Reply): Decoded<Placed> =>
-    Result.flatMap(Codec.scoreOf(view, z, String(digits)), (score) =>
-      Result.map(Command.integer(rank), (rank) => ({ score, rank }))
-    )
+  const placed = (text: Command.Reply, rank: Command.Reply): Decoded<Placed> => {
+    const score = Codec.scoreOf(view, text)
+    return Result.isFailure(score)
+      ? Result.fail(score.failure)
+      : Result.map(Command.integer(rank), (rank) => ({ score: score.success, rank }))
+  }
 
   const found = ([stored = null, z = null, index = null, rank = null, better = null]: ReadonlyArray<Command.Reply>) =>
     Result.all({
@@ -111,27 +106,30 @@ const make = (view: View<Score>) => {
     })
   }
 
-  const change = {
-    name: "leaderboard.update",
-    lua: lua.update,
-    args,
-    // cjson gives back false where the script itself gave nothing.
-    reply: orRefused(([z = null, digits = null, rank = null, z2 = null, digits2 = null, rank2 = null]) => {
-      const after = placed(z2, digits2, rank2)
-      const before = z === null ? Result.succeed(undefined) : placed(z, digits, rank)
-      return Result.flatMap(after, (after) => Result.map(before, (before) => ({ before, after })))
-    })
-  }
+  // Where the member was not there before, the reply ends after the first two.
+  const change = orRefused<Moved>(([score = null, rank = null, score2 = null, rank2 = null]) => {
+    const after = placed(score, rank)
+    if (Result.isFailure(after)) return Result.fail(after.failure)
+    if (score2 === null) return Result.succeed({ before: undefined, after: after.success })
+    return Result.map(placed(score2, rank2), (before) => ({ before, after: after.success }))
+  })
+  const update = { name: "leaderboard.update", lua: lua.update, keys, args, reply: change }
 
   return {
-    update: Script.make({ ...change, keys }),
-    updateOnce: Script.make({ ...change, keys: [...keys, "operation"] as ReadonlyArray<string> }),
+    update: Script.make({ ...update, idempotent: true }),
+    increment: Script.make(update),
+    updateOnce: Script.make({
+      ...update,
+      lua: lua.updateOnce,
+      keys: [...keys, "operation"] as ReadonlyArray<string>,
+      idempotent: true
+    }),
     remove: Script.make({
       name: "leaderboard.remove",
       lua: lua.remove,
       keys,
       args,
-      reply: Command.optional(orRefused(([z = null, digits = null, rank = null]) => placed(z, digits, rank))),
+      reply: Command.optional(orRefused(([score = null, rank = null]) => placed(score, rank))),
       idempotent: true
     }),
     slice: Script.make({
@@ -190,34 +188,53 @@ const make = (view: View<Score>) => {
 const made = new Map<string, ReturnType<typeof make>>()
 
 /** The scripts for a view: one set for each kind of board, made when first used. */
-const scriptsOf = (view: View<Score>): ReturnType<typeof make> => {
+const makeOnce = (view: View<Score>): ReturnType<typeof make> => {
   const kind = `${view.ties}/${view.score}/${view.order}/${view.keepMillis !== undefined}`
   const known = made.get(kind) ?? make(view)
   made.set(kind, known)
   return known
 }
 
+/** What runs on a view: its scripts, and the keys that they take first, see `usesOf`. */
+interface Prepared {
+  readonly scripts: ReturnType<typeof make>
+  readonly keys: ReadonlyArray<BoardKey>
+}
+
+// A board is a constant, and so is what runs on it.
+const known = new WeakMap<Target, Prepared>()
+
+const prepared = (target: Target): Prepared => {
+  const before = known.get(target)
+  if (before !== undefined) return before
+  const now = { scripts: makeOnce(target.view), keys: keysOf(target) }
+  known.set(target, now)
+  return now
+}
+
+/** The season that must be open; empty where a board has none, and none was asked for. */
 const seasonArg = ({ keepMillis }: View<Score>, season: string | undefined): string =>
   season !== undefined ? `=${season}` : keepMillis === undefined ? "" : "any"
 
 /** Sets, adds to or betters a score. */
 export const update = (target: Target, { member, mode, operation, season, value }: Write) => {
   const { key, view } = target
-  const scripts = scriptsOf(view)
-  const { digits, z } = Codec.storedOf(view, value)
-  const amount = mode === "increment" ? Codec.incrementOf(view, value) : digits + z
-  const values = [seasonArg(view, season), mode, member, amount, z, digits] as const
+  const { keys, scripts } = prepared(target)
+  const amount = mode === "increment" ? Codec.incrementOf(view, value) : Codec.textOf(view, value)
+  const open = seasonArg(view, season)
   if (operation !== undefined) {
-    const keys = [...keysOf(target), Key.beside(key, `xd:board-operation:${operation}`)]
-    return Command.idempotent(scripts.updateOnce(keys, ...values, "once", operationMillis))
+    const all = [...keys, Key.beside(key, `xd:board-operation:${operation}`)]
+    return scripts.updateOnce(all, mode, member, amount, open, operationMillis)
   }
-  const command = scripts.update(keysOf(target), ...values, "", 0)
-  return mode === "increment" ? command : Command.idempotent(command)
+  const script = mode === "increment" ? scripts.increment : scripts.update
+  return open === "" ? script(keys, mode, member, amount) : script(keys, mode, member, amount, open)
 }
 
 /** Takes a member off; replies null where it was not. */
-export const remove = (target: Target, member: string, season: string | undefined) =>
-  scriptsOf(target.view).remove(keysOf(target), seasonArg(target.view, season), member)
+export const remove = (target: Target, member: string, season: string | undefined) => {
+  const { keys, scripts } = prepared(target)
+  return scripts.remove(keys, member, seasonArg(target.view, season))
+}
 
 const frozenArg = ({ season }: View<Score>): string => (season === undefined ? "" : "frozen")
 
@@ -244,34 +261,39 @@ const fromArgs = (view: View<Score>, from: From): ReadonlyArray<string | number>
 }
 
 /** Rows one after another. */
-export const slice = (target: Target, from: From) =>
-  scriptsOf(target.view).slice(keysOf(target), frozenArg(target.view), ...fromArgs(target.view, from))
+export const slice = (target: Target, from: From) => {
+  const { keys, scripts } = prepared(target)
+  return scripts.slice(keys, frozenArg(target.view), ...fromArgs(target.view, from))
+}
 
 /** Members, each with its place. */
-export const many = (target: Target, of: ReadonlyArray<string>) =>
-  scriptsOf(target.view).many(keysOf(target), frozenArg(target.view), ...of)
+export const many = (target: Target, of: ReadonlyArray<string>) => {
+  const { keys, scripts } = prepared(target)
+  return scripts.many(keys, frozenArg(target.view), ...of)
+}
 
 /** How many have a score in a range. */
-export const count = (target: Target, range: ScoreRange<Score>) =>
-  scriptsOf(target.view).count(keysOf(target), frozenArg(target.view), ...endArgs(target.view, range))
+export const count = (target: Target, range: ScoreRange<Score>) => {
+  const { keys, scripts } = prepared(target)
+  return scripts.count(keys, frozenArg(target.view), ...endArgs(target.view, range))
+}
 
 /** Closes one season, opens another. */
 export const turn = (target: Target, closing: string | undefined, opening: string | undefined) => {
   const { key } = target
+  const { keys, scripts } = prepared(target)
   // Where there is none its keys are not looked at.
   const closed = closing === undefined ? [key, key, key, key] : seasonKeys(key, closing)
   const opened = opening === undefined ? key : seasonKeys(key, opening)[0]
-  return scriptsOf(target.view).turn([...keysOf(target), listKey(key), ...closed, opened], closing ?? "", opening ?? "")
+  return scripts.turn([...keys, listKey(key), ...closed, opened], closing ?? "", opening ?? "")
 }
 
 /** Notes how far the rewards of a season came. */
-export const advance = (target: Target, season: string, rewarded: number, isSettled: boolean) =>
-  scriptsOf(target.view).advance(
-    [...keysOf(target), ...seasonKeys(target.key, season)],
-    rewarded,
-    isSettled ? "settled" : "",
-    target.view.keepMillis ?? 0
-  )
+export const advance = (target: Target, season: string, rewarded: number, isSettled: boolean) => {
+  const { keys, scripts } = prepared(target)
+  const all = [...keys, ...seasonKeys(target.key, season)]
+  return scripts.advance(all, rewarded, isSettled ? "settled" : "", target.view.keepMillis ?? 0)
+}
 
 /** The ids of the seasons, in the order in which they were opened. */
 export const seasonIds = ({ key }: Target) =>

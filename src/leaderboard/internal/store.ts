@@ -9,7 +9,7 @@ export interface Target {
   readonly key: Key.Key<"board">
 }
 
-/** A line as it is stored. `tick`: when the score was reached, on boards of policy `first`; else 0. */
+/** A line as it is stored. `tick`: the change with which the score was reached, by `first`; else 0. */
 export interface Row {
   readonly member: string
   readonly score: Score
@@ -20,6 +20,12 @@ export interface Row {
 export interface Placed {
   readonly score: Score
   readonly rank: number
+}
+
+/** Where an update found a member, and where it is now. */
+export interface Moved {
+  readonly before: Placed | undefined
+  readonly after: Placed
 }
 
 /** Rows one after another. `first`: the index of the first, from 0; `rank`: its rank. */
@@ -69,10 +75,7 @@ export const operationMillis = 600_000
 
 /** What a backend does; all input was checked before. Each of these is one atomic step. */
 export interface Store {
-  readonly update: (
-    target: Target,
-    write: Write
-  ) => Effect.Effect<{ readonly before: Placed | undefined; readonly after: Placed }, LeaderboardError>
+  readonly update: (target: Target, write: Write) => Effect.Effect<Moved, LeaderboardError>
   readonly remove: (
     target: Target,
     member: string,

@@ -1,4 +1,4 @@
-// node --conditions=xdooria-source test/leaderboard/million.ts
+// node --conditions=xdooria-source test/leaderboard/Million.ts
 //
 // A board of a million members on a server of its own, and what the server itself counts for each kind of call: its mean
 // and its 99th percentile in microseconds, and how many took longer than a millisecond (SLOWLOG).
