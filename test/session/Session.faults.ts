@@ -1,14 +1,20 @@
-// What room session promises while the link to Redis fails: npm run faults -- F01-session --seed 1
+// What room session promises while Redis or the link to it fails: npm run faults -- F01-session --seed 1
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
-import type { SessionData } from "xdooria/session"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { Kick, Session, SessionData, SessionOptions } from "xdooria/session"
 import { makeLive } from "xdooria/session/live"
 import * as Fault from "../faults/Fault.ts"
-import { client, freshPrefix, single } from "../redis/Backends.ts"
+import { client, cluster, freshPrefix, type Options, sentinel, single } from "../redis/Backends.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
+import * as Recorder from "../support/Recorder.ts"
+import * as RedisServer from "../support/RedisServer.ts"
 import { isMissing, servers } from "../support/Servers.ts"
 import { listen, loginOf, standing } from "./SessionContract.ts"
 
@@ -120,4 +126,311 @@ const lostReplies = Fault.scenario({
   ]
 })
 
-export default [lostReplies]
+const later = (millis: number) => Effect.flatMap(Random.next, (share) => Effect.sleep(millis * (0.5 + share)))
+
+/** A service of its own, on a client of its own. */
+const serviceOn = (options: Options, keyPrefix: string, session: Partial<SessionOptions> = {}) =>
+  Effect.flatMap(client(options, { keyPrefix }), (redis) => Effect.provide(makeLive(session), redis))
+
+const gateways = ["gw-0", "gw-1"] as const
+
+/** What is left to publication, and to looking again where it may have failed. */
+const noSweep = { sweepInterval: Duration.minutes(5) }
+
+/** A session that a login has given, and what has been acknowledged of it since. */
+interface Given {
+  readonly session: SessionData
+  /** Whether a kick, or another login, was acknowledged that ends it; `perhaps` where a reply was lost. */
+  ended: "no" | "perhaps" | "superseded" | "kicked"
+  /** When its kick was acknowledged. */
+  kickedAt: number | undefined
+}
+
+const nameOf = ({ epoch, playerId }: Pick<Kick, "playerId" | "epoch">): string => `${playerId} ${epoch}`
+
+/**
+ * Players who log in at one gateway and the other, are checked and are kicked, each by one fiber, until told to stop.
+ *
+ * - `gateway`: of the process that both gateways are in; it hears their kicks
+ * - `admin`: kicks
+ */
+const play = Effect.fnUntraced(function* (gateway: Session["Service"], admin: Session["Service"], players: number) {
+  const heard = yield* Recorder.make<Kick & { readonly at: number }>()
+  for (const name of gateways) {
+    const record = (kick: Kick) => Effect.flatMap(Clock.currentTimeMillis, (at) => heard.record({ ...kick, at }))
+    yield* Effect.forkScoped(Stream.runForEach(gateway.kicks(name), record))
+  }
+  const logins = yield* Recorder.make<{ readonly player: number; readonly at: number }>()
+  const given: Array<Given> = []
+  const counts = { unknown: 0, gone: 0, back: 0, operations: 0 }
+  let isOver = false
+
+  const one = (player: number) => {
+    let number = 0
+    let current: Given | undefined
+    /** The kicks of this player that were acknowledged. */
+    const kicked: Array<Given> = []
+
+    const login = Effect.gen(function* () {
+      const text = `token ${number}`
+      const made = yield* Effect.result(gateway.login(loginOf(`p${player}`, gateways[number++ % 2]!, { text })))
+      if (Result.isFailure(made)) {
+        if (made.failure.isSafeToRetry) return
+        counts.unknown++
+        if (current !== undefined) current.ended = "perhaps"
+        current = undefined
+        return
+      }
+      if (current !== undefined) current.ended = "superseded"
+      current = { session: made.success, ended: "no", kickedAt: undefined }
+      given.push(current)
+      yield* logins.record({ player, at: yield* Clock.currentTimeMillis })
+    })
+    const check = Effect.gen(function* () {
+      if (current === undefined) return
+      if (["NotFound", "Superseded", "Revoked"].includes(yield* standing(gateway, current.session))) {
+        counts.gone++
+        current.ended = "perhaps"
+        current = undefined
+      }
+    })
+    const kick = Effect.gen(function* () {
+      if (current === undefined) return
+      const done = yield* Effect.result(admin.kick(`p${player}`))
+      if (Result.isFailure(done) && done.failure.isSafeToRetry && done.failure.reason._tag !== "Unconfirmed") return
+      if (Result.isFailure(done)) counts.unknown++
+      current.ended = Result.isSuccess(done) ? "kicked" : "perhaps"
+      if (Result.isSuccess(done)) {
+        current.kickedAt = yield* Clock.currentTimeMillis
+        kicked.push(current)
+      }
+      current = undefined
+    })
+    const look = Effect.gen(function* () {
+      const last = kicked.at(-1)
+      if (last !== undefined && (yield* standing(gateway, last.session)) === "valid") counts.back++
+    })
+    return Effect.gen(function* () {
+      yield* login
+      yield* later(5)
+      yield* check
+      if ((yield* Random.next) < 0.5) yield* kick
+      yield* look
+      yield* later(10)
+      counts.operations++
+    }).pipe(Effect.repeat({ until: () => isOver }))
+  }
+
+  const load = yield* Effect.forkScoped(
+    Effect.forEach(Array.from({ length: players }), (_, player) => one(player), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  )
+
+  /** Stops, and counts what does not hold: by what every caller was told, and by what the gateways heard. */
+  const verdict = Effect.gen(function* () {
+    isOver = true
+    yield* Fiber.join(load)
+    const standings = yield* Effect.forEach(given, ({ session }) => standing(admin, session), { concurrency: 20 })
+    const valid = given.filter((_, index) => standings[index] === "valid")
+    const over = given.filter((_, index) => standings[index] !== "valid").map(({ session }) => nameOf(session))
+    const untold = Effect.map(heard.all, (kicks) => {
+      const told = new Set(kicks.map(nameOf))
+      return over.filter((name) => !told.has(name)).length
+    })
+    const left = yield* Effect.repeat(untold, {
+      until: (number) => number === 0,
+      schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(100)])
+    })
+    return {
+      acked: given.length,
+      unknown: counts.unknown,
+      /** Sessions that a kick has ended, for good, and that were good again. */
+      back: counts.back + valid.filter(({ ended }) => ended === "kicked").length,
+      /** The same of those that a login has ended. */
+      supersededBack: valid.filter(({ ended }) => ended === "superseded").length,
+      /** Sessions that were given, that nobody ended, and that were not good. */
+      gone: counts.gone,
+      untold: left
+    }
+  })
+
+  /** From each kick that was acknowledged in that time until its gateway heard of it, the longest, in milliseconds. */
+  const heardWithin = (from: number, to: number) =>
+    Effect.map(heard.all, (kicks) => {
+      const at = new Map(kicks.map((kick) => [nameOf(kick), kick.at]))
+      return given.reduce((longest, { kickedAt, session }) => {
+        if (kickedAt === undefined || kickedAt < from || kickedAt > to) return longest
+        return Math.max(longest, (at.get(nameOf(session)) ?? Infinity) - kickedAt)
+      }, 0)
+    })
+
+  /** The longest that a player was without a login, in milliseconds. */
+  const longestOutage = Effect.map(logins.all, (all) => {
+    const last = new Map<number, number>()
+    return all.reduce((longest, { at, player }) => {
+      const spent = at - (last.get(player) ?? at)
+      last.set(player, at)
+      return Math.max(longest, spent)
+    }, 0)
+  })
+
+  return { counts, heard, logins, verdict, heardWithin, longestOutage }
+})
+
+type Verdict = Effect.Success<Effect.Success<ReturnType<typeof play>>["verdict"]>
+
+const told = ({ untold }: { readonly untold: number }) =>
+  untold === 0 ? [] : [`a gateway was not told of ${untold} sessions within 2 s`]
+
+const heardInTime = ({ kickMs }: { readonly kickMs: number }) =>
+  kickMs <= 1_000 ? [] : [`a gateway heard of a kick ${kickMs} ms after it`]
+
+/** What a failover may undo is not lost: what was acknowledged without a replica's having it. */
+const measured = ({ acked, back, gone, supersededBack, unknown, untold }: Verdict) => ({
+  acked,
+  unknown,
+  lost: back,
+  duplicated: 0,
+  extra: { gone, supersededBack, untold }
+})
+
+/** Plays on servers of its own, kills one, and goes on until players log in again and kicks are heard again. */
+const killed = Effect.fnUntraced(function* (
+  options: Options,
+  { afterMillis, beforeMillis, players }: { players: number; beforeMillis: number; afterMillis: number },
+  kill: Effect.Effect<void, unknown>
+) {
+  const keyPrefix = freshPrefix()
+  const gateway = yield* serviceOn(options, keyPrefix, noSweep)
+  const admin = yield* serviceOn(options, keyPrefix, { replicas: 1 })
+  const begun = yield* Clock.currentTimeMillis
+  const game = yield* play(gateway, admin, players)
+  yield* game.heard.atLeast(1)
+  yield* Effect.sleep(beforeMillis)
+  const last = yield* Clock.currentTimeMillis
+  yield* Effect.sleep("200 millis")
+  const kickMs = yield* game.heardWithin(begun, last)
+  yield* kill
+  const at = yield* Clock.currentTimeMillis
+  const [login, kick] = yield* Effect.all(
+    [
+      Effect.forEach(
+        Array.from({ length: players }, (_, player) => player),
+        (player) => game.logins.first((one) => one.player === player && one.at > at + 200),
+        { concurrency: "unbounded" }
+      ),
+      game.heard.first((one) => one.at > at + 200 && one.reason !== "ended")
+    ],
+    { concurrency: "unbounded" }
+  ).pipe(Effect.timeout("20 seconds"))
+  yield* Effect.sleep(afterMillis)
+  const verdict = measured(yield* game.verdict)
+  return {
+    ...verdict,
+    maxOutageMs: yield* game.longestOutage,
+    recoverMs: Math.max(...login.map((one) => one.at - at)),
+    extra: { ...verdict.extra, kickMs, heardMs: kick.at - at }
+  }
+})
+
+type Killed = Effect.Success<ReturnType<typeof killed>>
+
+const judgeKilled = ({ acked, extra, recoverMs }: Killed) => [
+  ...(acked > 0 && recoverMs > 300 ? [] : ["the load met no failover"]),
+  ...(recoverMs <= 6_000 ? [] : [`all players logged in again after ${recoverMs} ms, not within 6000`]),
+  ...(extra.heardMs <= recoverMs + 3_000 ? [] : [`a gateway heard again ${extra.heardMs} ms after the kill`]),
+  ...heardInTime(extra),
+  ...told(extra)
+]
+
+const sentinelFailover = Fault.scenario({
+  id: "F05-session",
+  room: "session",
+  title: "the primary that sentinels watch is killed while players log in, are checked and are kicked",
+  servers: ["redisSentinel"],
+  scaled: { players: 10, beforeMillis: 300, afterMillis: 300 },
+  full: { players: 40, beforeMillis: 3_000, afterMillis: 3_000 },
+  run: (params, seed) =>
+    Effect.gen(function* () {
+      const own = yield* RedisServer.sentinel()
+      const primary = yield* own.primary
+      return yield* killed(sentinel(own.name, own.sentinels), params, primary.kill())
+    }).pipe(Random.withSeed(seed), quiet),
+  judge: judgeKilled
+})
+
+const primaryKilled = Fault.scenario({
+  id: "F03-session",
+  room: "session",
+  title: "a primary of a cluster is killed while players log in, are checked and are kicked",
+  servers: ["redisCluster"],
+  scaled: { players: 12, beforeMillis: 300, afterMillis: 300, nodeTimeout: 500 },
+  full: { players: 40, beforeMillis: 3_000, afterMillis: 3_000, nodeTimeout: 2_000 },
+  run: ({ nodeTimeout, ...params }, seed) =>
+    Effect.gen(function* () {
+      const own = yield* RedisServer.cluster({
+        args: ["--cluster-node-timeout", String(nodeTimeout), "--cluster-require-full-coverage", "no"]
+      })
+      const victim = yield* own.primaryOf("session:p0")
+      return yield* killed(cluster(own.nodes), params, victim.kill())
+    }).pipe(Random.withSeed(seed), quiet),
+  judge: judgeKilled
+})
+
+const cuts = Fault.scenario({
+  id: "F12-session",
+  room: "session",
+  title: "every connection lives a second while players log in, are checked and are kicked",
+  servers: ["redis"],
+  scaled: { players: 20, millis: 2_000 },
+  full: { players: 40, millis: 120_000 },
+  run: ({ millis, players }, seed) =>
+    Effect.gen(function* () {
+      const server = yield* realServer
+      const proxy = yield* FaultProxy.make({ ...server, seed })
+      const keyPrefix = freshPrefix()
+      const gateway = yield* serviceOn(single({ host: "127.0.0.1", port: proxy.port }), keyPrefix, noSweep)
+      const admin = yield* serviceOn(single(server), keyPrefix)
+      // A link that takes its time, so that a cut meets what is on its way.
+      yield* proxy.delay(2)
+      const begun = yield* Clock.currentTimeMillis
+      const game = yield* play(gateway, admin, players)
+      const cleanMillis = Math.min(1_000, millis / 2)
+      yield* Effect.sleep(cleanMillis)
+      const last = yield* Clock.currentTimeMillis
+      const clean = game.counts.operations
+      yield* Effect.sleep("200 millis")
+      const kickMs = yield* game.heardWithin(begun, last)
+      const before = game.counts.operations
+      const faults = yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.andThen(
+            later(600),
+            Effect.suspend(() => proxy.cut)
+          )
+        )
+      )
+      yield* Effect.sleep(millis)
+      yield* Fiber.interrupt(faults)
+      const faulty = game.counts.operations - before
+      const { extra, lost, ...verdict } = measured(yield* game.verdict)
+      return {
+        ...verdict,
+        // No server has lost anything.
+        lost: lost + extra.gone + extra.supersededBack,
+        maxOutageMs: yield* game.longestOutage,
+        recoverMs: 0,
+        extra: { ...extra, kickMs, throughput: Math.round((100 * faulty * cleanMillis) / (clean * millis)) }
+      }
+    }).pipe(Random.withSeed(seed), quiet),
+  judge: ({ extra, unknown }) => [
+    ...(unknown > 0 ? [] : ["no operation met a cut"]),
+    ...(extra.throughput >= 30 ? [] : [`${extra.throughput} % of the clean throughput, not 30`]),
+    ...heardInTime(extra),
+    ...told(extra)
+  ]
+})
+
+export default [lostReplies, primaryKilled, sentinelFailover, cuts]

@@ -95,7 +95,7 @@ const endOfYearOne = new Date("0001-12-31T23:59:59.999Z").getTime()
 
 /** What this room writes unless a member has to be escaped, which is nearly all that it reads: read at less cost. */
 const ours =
-  /^\{"player_id":"[^"\\\0-\x1f]*","token":"([^"\\\0-\x1f]*)","gateway":"([^"\\\0-\x1f]*)","login_time":"([^"\\\0-\x1f]*)"\}$/
+  /^\{"player_id":"[^"\\\p{Cc}]*","token":"([^"\\\p{Cc}]*)","gateway":"([^"\\\p{Cc}]*)","login_time":"([^"\\\p{Cc}]*)"\}$/u
 
 const unreadable = (problem: string) => Result.fail(new Unreadable({ problem }))
 
