@@ -1,15 +1,15 @@
-import type * as Clock from "effect/Clock"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type * as Key from "../../redis/Key.ts"
 import { CurrentLease, type Lease } from "../Lock.ts"
 import { LockError, Lost } from "../LockError.ts"
 import type { Backend } from "./backend.ts"
+import type { Renewals } from "./Renewals.ts"
 
 /** The time for measuring, in milliseconds: no change of the system's time moves it. */
 export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
@@ -25,37 +25,59 @@ const lostBy = (how: Lost["how"]): LockError => new LockError({ reason: new Lost
 /** What runs under a lock, and so gets it again: the holdings around it, outermost first. Forked fibers inherit it. */
 export const Lineage = Context.Reference<ReadonlyArray<Holding>>("xdooria/lock/Lineage", { defaultValue: () => [] })
 
-/** What a lock was granted for. `sentAt`: when the request was sent; the lock may live no longer than a ttl from then. */
+/** A lock that was granted. */
 export interface Grant {
   readonly key: Key.Any
   readonly token: string
   readonly ttlMillis: number
   readonly fence: bigint
+  /** When the request was sent; the lock may live no longer than a ttl from then. */
   readonly sentAt: number
+  readonly answeredAt: number
 }
 
 /** A lock that this process holds, in as many scopes as got it by lineage. */
 export class Holding {
   /** What the holder has in its hands. */
   readonly lease: Lease
+  /** Names the lock as it was granted. */
+  readonly grant: Grant
+  /** Of the fiber that acquired it: what is told of the lease is told there. */
+  readonly context: Context.Context<never>
   private readonly backend: Backend
-  private readonly grant: Grant
+  private readonly renewals: Renewals
   private readonly cleanup: Effect.Effect<unknown>
-  private readonly lost = Deferred.makeUnsafe<never, LockError>()
-  private deadline: number
+  /** Until when it can be relied on. */
+  deadline: number
+  private lost: Lost["how"] | undefined
   /** How many scopes hold it. */
   private count = 1
   /** Whether the scope that acquired it still is: afterwards nobody gets in by lineage, so that others have their turn. */
   private isOpen = true
-  private watching: Fiber.Fiber<void> | undefined
+  private watching: Fiber.Fiber<unknown, unknown> | undefined
+  /** What runs inside. */
+  private inside: Set<Fiber.Fiber<unknown, unknown>> | undefined
 
   /** `cleanup`: gives up the lock in the background, for when that fails in the foreground. */
-  constructor(backend: Backend, grant: Grant, cleanup: Effect.Effect<unknown>) {
+  constructor(
+    backend: Backend,
+    renewals: Renewals,
+    grant: Grant,
+    context: Context.Context<never>,
+    cleanup: Effect.Effect<unknown>
+  ) {
     this.backend = backend
+    this.renewals = renewals
     this.grant = grant
+    this.context = context
     this.cleanup = cleanup
     this.deadline = Holding.deadlineOf(grant.sentAt, grant.ttlMillis)
     this.lease = { key: grant.key, fence: grant.fence, whileHeld: (effect) => this.whileHeld(effect) }
+  }
+
+  /** When the first renewal is due. */
+  get renewAt(): number {
+    return this.grant.answeredAt + this.grant.ttlMillis / 3
   }
 
   /** Until when a lock that was asked for at a time can be relied on. */
@@ -65,7 +87,7 @@ export class Holding {
 
   /** Whether what runs under it may have this lock again without waiting. */
   admits(backend: Backend, key: Key.Any): boolean {
-    return this.backend === backend && this.grant.key.name === key.name && this.isOpen && !this.isLost()
+    return this.backend === backend && this.grant.key.name === key.name && this.isOpen && this.lost === undefined
   }
 
   /** One more scope holds it. */
@@ -77,9 +99,10 @@ export class Holding {
   /** A scope has ended; the last one releases the lock. */
   readonly exit: Effect.Effect<void> = Effect.suspend(() => {
     if (--this.count > 0) return Effect.void
+    this.renewals.remove(this)
     const { key, token } = this.grant
-    const leave = Effect.catch(this.backend.leave(key, token), () => this.cleanup)
-    return Effect.asVoid(this.watching === undefined ? leave : Effect.andThen(Fiber.interrupt(this.watching), leave))
+    const leave = Effect.catch(this.backend.leave(key, token), () => Effect.asVoid(this.cleanup))
+    return this.watching === undefined ? leave : Effect.andThen(Fiber.interrupt(this.watching), leave)
   })
 
   /** The scope that acquired it has ended. */
@@ -88,68 +111,78 @@ export class Holding {
     return this.exit
   })
 
-  /** Renews the lock until the last scope has ended; the work belongs to a scope that outlives them. */
-  start(scope: Scope.Scope): Effect.Effect<void> {
-    return Effect.map(Effect.forkIn(this.watch, scope, { uninterruptible: false }), (fiber) => {
-      this.watching = fiber
+  /** What runs inside is interrupted, wherever it is; it fails with Lost once its finalizers have run. */
+  private lose(how: Lost["how"]): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.lost = how
+      for (const fiber of this.inside ?? []) fiber.interruptUnsafe()
+      return Effect.logWarning(`lock: a lease was lost (${how}), its work is interrupted`)
     })
   }
 
-  private isLost(): boolean {
-    return Deferred.isDoneUnsafe(this.lost)
-  }
-
-  private lose(how: Lost["how"]): Effect.Effect<void> {
-    return Effect.andThen(
-      Deferred.fail(this.lost, lostBy(how)),
-      Effect.logWarning(`lock: a lease was lost (${how}), its work is interrupted`)
-    )
-  }
-
-  /** Fails when the lease can no longer be relied on, whether its watch has noticed it or not. */
-  private readonly check: Effect.Effect<void, LockError> = Effect.suspend(() => {
-    if (this.count === 0) return Effect.fail(lostBy("released"))
-    return this.isLost() ? Deferred.await(this.lost) : Effect.clockWith((clock) => this.checkAt(monotonicMillis(clock)))
-  })
-
-  private checkAt(now: number): Effect.Effect<void, LockError> {
-    return now < this.deadline ? Effect.void : Effect.fail(lostBy("expired"))
+  /** Why the lease can no longer be relied on, whether its watch has noticed it or not. */
+  private endedBy(clock: Clock.Clock): Lost["how"] | undefined {
+    if (this.count === 0) return "released"
+    return this.lost ?? (monotonicMillis(clock) < this.deadline ? undefined : "expired")
   }
 
   private whileHeld<A, E, R>(
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | LockError, Exclude<R, CurrentLease>> {
-    const inside = effect.pipe(
-      Effect.provideService(CurrentLease, this.lease),
-      Effect.updateService(Lineage, (around) => [...around, this])
-    )
-    // The one that ends first interrupts the other and waits for its finalizers.
-    return this.check.pipe(Effect.andThen(Effect.raceFirst(inside, Deferred.await(this.lost))), Effect.tap(this.check))
+    return Effect.withFiber((parent) => {
+      const clock = parent.getRef(Clock.Clock)
+      const before = this.endedBy(clock)
+      if (before !== undefined) return Effect.fail(lostBy(before))
+      const context = parent.context.pipe(
+        Context.add(CurrentLease, this.lease),
+        Context.add(Lineage, [...parent.getRef(Lineage), this])
+      ) as Context.Context<R>
+      const settle = (exit: Exit.Exit<A, E>): Exit.Exit<A, E | LockError> => {
+        const how = Exit.isSuccess(exit) ? this.endedBy(clock) : this.lost
+        return how === undefined ? exit : Exit.fail(lostBy(how))
+      }
+      // A fiber of its own, since the interruption of one is for good.
+      return Effect.callback<A, E | LockError>((resume) => {
+        const fiber = Effect.runForkWith(context)(effect)
+        const exit = fiber.pollUnsafe()
+        if (exit !== undefined) return resume(settle(exit))
+        const inside = (this.inside ??= new Set())
+        inside.add(fiber)
+        fiber.addObserver((ended) => {
+          inside.delete(fiber)
+          resume(settle(ended))
+        })
+        return Fiber.interrupt(fiber)
+      })
+    })
   }
 
   /**
-   * Renews the lock every third of its ttl, for as long as it runs. A renewal that fails is tried again until the
+   * Renews the lock now and every third of its ttl, until the last scope has ended. A renewal that fails is tried again until the
    * deadline, which counts from when the last one that succeeded was sent.
    */
-  private readonly watch: Effect.Effect<void> = Effect.clockWith((clock) =>
-    Effect.gen({ self: this }, function* () {
-      const { key, token, ttlMillis } = this.grant
-      let next = monotonicMillis(clock) + ttlMillis / 3
-      for (;;) {
-        yield* Effect.sleep(Math.max(0, Math.min(next, this.deadline) - monotonicMillis(clock)))
-        const sentAt = monotonicMillis(clock)
-        if (sentAt >= this.deadline) return yield* this.lose("expired")
-        const answer = yield* this.backend
-          .extend(key, token, ttlMillis)
-          .pipe(Effect.result, Effect.timeoutOption(this.deadline - sentAt))
-        if (Option.isNone(answer) || Result.isFailure(answer.value)) {
-          next = monotonicMillis(clock) + ttlMillis / 20
-        } else {
-          if (!answer.value.success) return yield* this.lose("taken")
-          this.deadline = Holding.deadlineOf(sentAt, ttlMillis)
-          next = sentAt + ttlMillis / 3
-        }
+  readonly watch: Effect.Effect<void> = Effect.withFiber((fiber) => {
+    // It has ended between the decision to watch it and now.
+    if (this.count === 0) return Effect.void
+    this.watching = fiber
+    return this.renewing(fiber.getRef(Clock.Clock))
+  })
+
+  private readonly renewing = Effect.fnUntraced({ self: this }, function* (clock: Clock.Clock) {
+    const { key, token, ttlMillis } = this.grant
+    for (;;) {
+      const sentAt = monotonicMillis(clock)
+      if (sentAt >= this.deadline) return yield* this.lose("expired")
+      const answer = yield* this.backend
+        .extend(key, token, ttlMillis)
+        .pipe(Effect.result, Effect.timeoutOption(this.deadline - sentAt))
+      let next = monotonicMillis(clock) + ttlMillis / 20
+      if (Option.isSome(answer) && Result.isSuccess(answer.value)) {
+        if (!answer.value.success) return yield* this.lose("taken")
+        this.deadline = Holding.deadlineOf(sentAt, ttlMillis)
+        next = sentAt + ttlMillis / 3
       }
-    })
-  )
+      yield* Effect.sleep(Math.max(0, Math.min(next, this.deadline) - monotonicMillis(clock)))
+    }
+  })
 }

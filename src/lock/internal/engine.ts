@@ -1,19 +1,19 @@
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import type * as Key from "../../redis/Key.ts"
 import { type AcquireOptions, type Lease, type Lock, type LockOptions, ttlRange } from "../Lock.ts"
 import { Held, InvalidInput, LockError, type LockErrorReason, Timeout, Unavailable } from "../LockError.ts"
-import type { Backend } from "./backend.ts"
+import type { Answer, Backend } from "./backend.ts"
 import { Holding, Lineage, monotonicMillis } from "./Holding.ts"
+import { Renewals } from "./Renewals.ts"
 
 /** Wakes those who wait in this process, by their tokens. */
 export class Wakes {
@@ -53,6 +53,31 @@ interface Request {
   readonly waitMillis: number
 }
 
+/** A request on its way. */
+interface Attempt {
+  readonly request: Request
+  readonly clock: Clock.Clock
+  /** Open when it is to look; absent when it looks only once. */
+  readonly latch: Latch.Latch | undefined
+  readonly giveUpAt: number
+}
+
+interface Granted {
+  readonly _tag: "Granted"
+  readonly fence: bigint
+  readonly sentAt: number
+  readonly answeredAt: number
+}
+
+/** What a look at the lock came to. */
+type Outcome =
+  | Granted
+  | Extract<Answer, { readonly _tag: "Busy" }>
+  | { readonly _tag: "Failed"; readonly error: LockError }
+
+const late = (): LockError =>
+  new LockError({ reason: new Unavailable({ detail: "the answer came after the lease had ended" }) })
+
 const failing = (reason: LockErrorReason): Effect.Effect<never, LockError> => Effect.fail(new LockError({ reason }))
 
 const problemOf = (key: Key.Any, ttlMillis: number, waitMillis: number): string | undefined => {
@@ -76,6 +101,7 @@ export const make = (
 ): Effect.Effect<Lock["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Scope.Scope
+    const renewals = new Renewals(scope)
     const pollMillis = Duration.toMillis(options.pollInterval)
     // Half of a token is drawn once and half is counted, so that an acquisition costs no randomness.
     const instance = randomBytes(8).toString("hex")
@@ -92,95 +118,107 @@ export const make = (
         Effect.forkIn(scope, { startImmediately: true, uninterruptible: false })
       )
 
-    /** Claims until the lock is granted or the time is over. */
-    const claimAll = Effect.fnUntraced(function* (
-      request: Request,
-      state: { isUnclear: boolean },
-      latch?: Latch.Latch
-    ) {
-      const { key, token, ttlMillis, waitMillis } = request
-      const clock = yield* Clock.Clock
-      const now = () => monotonicMillis(clock)
-      const giveUpAt = now() + waitMillis
-      const claim = backend.claim({ key, token, ttlMillis, waits: latch !== undefined })
-      for (;;) {
-        if (latch !== undefined) Latch.closeUnsafe(latch)
-        const sentAt = now()
-        state.isUnclear = true
-        const result = yield* Effect.result(claim)
-        if (Result.isFailure(result) && !result.failure.isRetryable) return yield* result.failure
-        const isBusy = Result.isSuccess(result) && result.success._tag === "Busy"
-        if (Result.isSuccess(result) && result.success._tag === "Granted") {
-          if (now() < Holding.deadlineOf(sentAt, ttlMillis)) return { fence: result.success.fence, sentAt }
+    /** Looks at the lock, and takes it when it is free. */
+    const look = ({ clock, latch, request }: Attempt): Effect.Effect<Outcome> => {
+      const { key, token, ttlMillis } = request
+      const sentAt = monotonicMillis(clock)
+      return Effect.match(backend.claim({ key, token, ttlMillis, waits: latch !== undefined }), {
+        onFailure: (error): Outcome => ({ _tag: "Failed", error }),
+        onSuccess: (answer): Outcome => {
+          if (answer._tag === "Busy") return answer
+          const answeredAt = monotonicMillis(clock)
+          return answeredAt < Holding.deadlineOf(sentAt, ttlMillis)
+            ? { _tag: "Granted", fence: answer.fence, sentAt, answeredAt }
+            : { _tag: "Failed", error: late() }
         }
-        if (latch === undefined) {
-          if (isBusy) state.isUnclear = false
-          return yield* isBusy ? failing(new Held()) : Effect.fail(failureOf(result))
-        }
-        const left = giveUpAt - now()
+      })
+    }
+
+    /** Looks again whenever it is woken, and now and then, until the lock is granted or the time is over. */
+    const waitFor = Effect.fnUntraced(function* (attempt: Attempt, latch: Latch.Latch, first: Outcome) {
+      const { clock, giveUpAt, request } = attempt
+      for (let outcome = first; ; outcome = yield* look(attempt)) {
+        if (outcome._tag === "Granted") return outcome
+        if (outcome._tag === "Failed" && !outcome.error.isRetryable) return yield* outcome.error
+        const left = giveUpAt - monotonicMillis(clock)
         if (left <= 0) {
-          return yield* isBusy ? failing(new Timeout({ millis: waitMillis })) : Effect.fail(failureOf(result))
+          return yield* outcome._tag === "Busy" ? failing(new Timeout({ millis: request.waitMillis })) : outcome.error
         }
         const poll = pollMillis * (yield* Random.nextBetween(0.9, 1.1))
         const until =
-          isBusy && result.success.isNext && result.success.leftMillis > 0
-            ? Math.min(poll, result.success.leftMillis + 1)
+          outcome._tag === "Busy" && outcome.isNext && outcome.leftMillis > 0
+            ? Math.min(poll, outcome.leftMillis + 1)
             : poll
         yield* Effect.timeoutOption(latch.await, Math.min(until, left))
+        // Whoever wakes it from here on has it look once more.
+        Latch.closeUnsafe(latch)
       }
     })
 
-    const obtain = (request: Request) =>
-      Effect.suspend(() => {
-        const state = { isUnclear: false }
-        const latch = request.waitMillis > 0 ? wakes.add(request.token) : undefined
-        return claimAll(request, state, latch).pipe(
-          Effect.onExit((exit) => {
-            if (latch !== undefined) wakes.remove(request.token)
-            if (Exit.isSuccess(exit) || !state.isUnclear) return Effect.void
-            return Effect.flatMap(cleanup(request), (fiber) => Effect.timeoutOption(Fiber.await(fiber), confirmation))
-          })
-        )
+    const obtain = (attempt: Attempt): Effect.Effect<Outcome, LockError> =>
+      Effect.flatMap(look(attempt), (outcome): Effect.Effect<Outcome, LockError> => {
+        const { latch } = attempt
+        if (outcome._tag === "Granted") return Effect.succeed(outcome)
+        if (latch !== undefined) return waitFor(attempt, latch, outcome)
+        return outcome._tag === "Busy" ? Effect.succeed(outcome) : Effect.fail(outcome.error)
       })
 
-    const fresh = (request: Request) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const granted = yield* restore(obtain(request))
-          const holding = new Holding(
-            backend,
-            { ...request, ...granted },
-            // Built only when it is needed, which is rare.
-            Effect.suspend(() => cleanup(request))
-          )
-          yield* holding.start(scope)
-          yield* Effect.addFinalizer(() => holding.close)
-          return holding.lease
-        })
-      )
+    /** Gives up what the attempt may have got; waits for a moment until that is confirmed. */
+    const abandon = ({ request }: Attempt): Effect.Effect<void> =>
+      Effect.flatMap(cleanup(request), (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), confirmation)))
 
-    const acquire = (key: Key.Any, asked: AcquireOptions = {}) =>
-      Effect.flatMap(Lineage, (lineage): Effect.Effect<Lease, LockError, Scope.Scope> => {
-        const ttlMillis = Duration.toMillis(asked.ttl ?? options.ttl)
-        const waitMillis = Duration.toMillis(asked.wait ?? options.wait)
+    const hold = (request: Request, { answeredAt, fence, sentAt }: Granted, context: Context.Context<Scope.Scope>) => {
+      const { key, token, ttlMillis } = request
+      const grant = { key, token, ttlMillis, fence, sentAt, answeredAt }
+      // Its cleanup is built only when it is needed, which is rare.
+      const holding = new Holding(
+        backend,
+        renewals,
+        grant,
+        context,
+        Effect.suspend(() => cleanup(request))
+      )
+      return renewals
+        .add(holding)
+        .pipe(
+          Effect.andThen(Scope.addFinalizer(Context.get(context, Scope.Scope), holding.close)),
+          Effect.as(holding.lease)
+        )
+    }
+
+    const fresh = (request: Request, fiber: Fiber.Fiber<unknown, unknown>) =>
+      Effect.uninterruptibleMask((restore): Effect.Effect<Lease, LockError, Scope.Scope> => {
+        const clock = fiber.getRef(Clock.Clock)
+        const { token, waitMillis } = request
+        const latch = waitMillis > 0 ? wakes.add(token) : undefined
+        const attempt = { request, clock, latch, giveUpAt: monotonicMillis(clock) + waitMillis }
+        return Effect.matchCauseEffect(restore(obtain(attempt)), {
+          onFailure: (cause) => {
+            wakes.remove(token)
+            return Effect.andThen(abandon(attempt), Effect.failCause(cause))
+          },
+          onSuccess: (outcome) => {
+            if (latch !== undefined) wakes.remove(token)
+            if (outcome._tag === "Granted") return hold(request, outcome, fiber.context as Context.Context<Scope.Scope>)
+            return failing(new Held())
+          }
+        })
+      })
+
+    const acquire = (key: Key.Any, asked?: AcquireOptions): Effect.Effect<Lease, LockError, Scope.Scope> =>
+      Effect.withFiber((fiber) => {
+        const ttlMillis = Duration.toMillis(asked?.ttl ?? options.ttl)
+        const waitMillis = Duration.toMillis(asked?.wait ?? options.wait)
         const problem = problemOf(key, ttlMillis, waitMillis)
         if (problem !== undefined) return failing(new InvalidInput({ problem }))
-        return Effect.suspend(() => {
-          const around = lineage.findLast((holding) => holding.admits(backend, key))
-          return around === undefined
-            ? fresh({ key, token: newToken(), ttlMillis, waitMillis })
-            : Effect.acquireRelease(
-                Effect.sync(() => around.enter()),
-                () => around.exit
-              )
-        })
+        const around = fiber.getRef(Lineage).findLast((holding) => holding.admits(backend, key))
+        return around === undefined
+          ? fresh({ key, token: newToken(), ttlMillis, waitMillis }, fiber)
+          : Effect.acquireRelease(
+              Effect.sync(() => around.enter()),
+              () => around.exit
+            )
       })
 
     return { acquire }
   })
-
-/** Why a claim did not get the lock when it was not the lock that stood in its way. */
-const failureOf = (result: Result.Result<unknown, LockError>): LockError =>
-  Result.isFailure(result)
-    ? result.failure
-    : new LockError({ reason: new Unavailable({ detail: "the answer came after the lease had ended" }) })

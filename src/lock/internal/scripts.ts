@@ -8,12 +8,8 @@ import type { Answer } from "./backend.ts"
 /** How long the last token of a key is kept: as long a clock may be behind that was set back. */
 const fenceMillis = 86_400_000
 
-/**
- * Whose turn it is: the first of the queue that still waits, with the channel that it hears. A place in the queue ends
- * when the one who has it does not look for too long. The queue is a sorted set of tokens, the tickets a hash from token
- * to "<until, in microseconds> <channel>".
- */
-const turn = `
+/** The time of the server, in microseconds. */
+const clock = `
 local now
 local function clock()
   if not now then
@@ -22,6 +18,14 @@ local function clock()
   end
   return now
 end
+`
+
+/**
+ * Whose turn it is: the first of the queue that still waits, with the channel that it hears. A place in the queue ends
+ * when the one who has it does not look for too long. The queue is a sorted set of tokens, the tickets a hash from token
+ * to "<until, in microseconds> <channel>".
+ */
+const turn = `
 local function turn()
   while true do
     local token = redis.call('zrange', KEYS[2], 0, 0)[1]
@@ -42,23 +46,32 @@ local holder = redis.pcall('get', KEYS[1])
 /**
  * Takes the lock when it is free and it is the claimant's turn, or nobody waits; otherwise queues the claimant, if it
  * wants that. The token is the server's time in microseconds, and one more than the last one where that is higher.
+ *
+ * Most locks are free and nobody waits: that is seen first, with as few commands as can be.
  */
-const claimLua = `${turn}
+const claimLua = `${clock}
 local function fence()
-  local last = tonumber(redis.call('get', KEYS[4]) or '0')
-  local next = string.format('%.0f', math.max(clock(), last + 1))
-  redis.call('set', KEYS[4], next, 'px', ${fenceMillis})
+  local next = clock()
+  local last = tonumber(redis.call('set', KEYS[4], string.format('%.0f', next), 'px', ${fenceMillis}, 'get'))
+  if last and last >= next then
+    next = last + 1
+    redis.call('set', KEYS[4], string.format('%.0f', next), 'px', ${fenceMillis})
+  end
   return next
 end
+if redis.call('exists', KEYS[2]) == 0 and redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2], 'nx') then
+  return fence()
+end
+${turn}
 if holder == ARGV[1] then
   redis.call('pexpire', KEYS[1], ARGV[2])
-  return {1, redis.call('get', KEYS[4]) or fence()}
+  return tonumber(redis.call('get', KEYS[4])) or fence()
 end
 local first = turn()
 if not holder and (not first or first == ARGV[1]) then
   redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2], 'nx')
   if first then leave(ARGV[1]) end
-  return {1, fence()}
+  return fence()
 end
 if ARGV[3] ~= '' then
   if not redis.call('zscore', KEYS[2], ARGV[1]) then
@@ -70,18 +83,16 @@ if ARGV[3] ~= '' then
   redis.call('pexpire', KEYS[3], ARGV[4] * 2)
   first = first or ARGV[1]
 end
-return {0, first == ARGV[1] and 1 or 0, redis.call('pttl', KEYS[1])}
+return {first == ARGV[1] and 1 or 0, redis.call('pttl', KEYS[1])}
 `
 
+/** A token when the lock was given, otherwise a list. */
 const answer: Command.Decode<Answer> = (reply) => {
-  const [granted, second, third] = Array.isArray(reply) ? reply : []
-  if (granted === 1 && typeof second === "string" && /^\d+$/.test(second)) {
-    return Result.succeed({ _tag: "Granted", fence: BigInt(second) })
-  }
-  if (granted === 0 && typeof third === "number") {
-    return Result.succeed({ _tag: "Busy", isNext: second === 1, leftMillis: third })
-  }
-  return Result.fail(new UnexpectedReply({ problem: "not an answer to a claim" }))
+  if (typeof reply === "number") return Result.succeed({ _tag: "Granted", fence: BigInt(reply) })
+  const [isNext, left] = Array.isArray(reply) ? reply : []
+  return typeof left === "number"
+    ? Result.succeed({ _tag: "Busy", isNext: isNext === 1, leftMillis: left })
+    : Result.fail(new UnexpectedReply({ problem: "not an answer to a claim" }))
 }
 
 type Own = Key.Key<string>
@@ -131,11 +142,17 @@ if redis.pcall('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS
 /** Gives up what a token has, and tells the one whose turn it is. */
 export const leave = Script.make({
   name: "lock.leave",
-  lua: `${turn}
-local isOurs = holder == ARGV[1]
-if isOurs then redis.call('del', KEYS[1]) end
+  lua: `
+local isOurs = redis.pcall('get', KEYS[1]) == ARGV[1]
+if isOurs then
+  redis.call('del', KEYS[1])
+  -- Who holds it has left the queue when it was given the lock.
+  if redis.call('exists', KEYS[2]) == 0 then return 1 end
+end
+${clock}
+${turn}
 leave(ARGV[1])
-if isOurs or not holder then
+if not holder then
   local first, channel = turn()
   if first then redis.call('publish', channel, '"' .. first .. '"') end
 end
