@@ -53,11 +53,9 @@ const backendOf = (
   ticketMillis: number,
   next: Effect.Effect<bigint, LockError> | undefined
 ): Backend => {
+  const waiting = [channel, ticketMillis] as const
   const claimed: Backend["claim"] = ({ key, token, ttlMillis, waits }) =>
-    Effect.mapError(
-      redis.run(claim(keysOf(key), token, ttlMillis, waits ? channel : "", ticketMillis)),
-      LockError.fromRedis
-    )
+    Effect.mapError(redis.run(claim(keysOf(key), token, ttlMillis, waits ? waiting : undefined)), LockError.fromRedis)
   const extended: Backend["extend"] = (key, token, ttlMillis) =>
     Effect.mapError(redis.run(extend([keysOf(key)[0]], token, ttlMillis)), LockError.fromRedis)
   return {
@@ -75,7 +73,7 @@ const backendOf = (
     extend: extended,
     leave: (key, token) => {
       const [lock, queue, tickets] = keysOf(key)
-      return Effect.mapError(Effect.asVoid(redis.run(leave([lock, queue, tickets], token))), LockError.fromRedis)
+      return Effect.mapError(redis.run(leave([lock, queue, tickets], token)), LockError.fromRedis)
     }
   }
 }

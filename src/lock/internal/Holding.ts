@@ -36,6 +36,14 @@ export interface Grant {
   readonly answeredAt: number
 }
 
+/** What all holdings of a service share. */
+export interface Keeper {
+  readonly backend: Backend
+  readonly renewals: Renewals
+  /** Gives up a lock in the background, for when that fails in the foreground. */
+  readonly cleanup: (grant: Grant) => Effect.Effect<unknown>
+}
+
 /** A lock that this process holds, in as many scopes as got it by lineage. */
 export class Holding {
   /** What the holder has in its hands. */
@@ -44,9 +52,7 @@ export class Holding {
   readonly grant: Grant
   /** Of the fiber that acquired it: what is told of the lease is told there. */
   readonly context: Context.Context<never>
-  private readonly backend: Backend
-  private readonly renewals: Renewals
-  private readonly cleanup: Effect.Effect<unknown>
+  private readonly keeper: Keeper
   /** Until when it can be relied on. */
   deadline: number
   private lost: Lost["how"] | undefined
@@ -58,19 +64,10 @@ export class Holding {
   /** What runs inside. */
   private inside: Set<Fiber.Fiber<unknown, unknown>> | undefined
 
-  /** `cleanup`: gives up the lock in the background, for when that fails in the foreground. */
-  constructor(
-    backend: Backend,
-    renewals: Renewals,
-    grant: Grant,
-    context: Context.Context<never>,
-    cleanup: Effect.Effect<unknown>
-  ) {
-    this.backend = backend
-    this.renewals = renewals
+  constructor(keeper: Keeper, grant: Grant, context: Context.Context<never>) {
+    this.keeper = keeper
     this.grant = grant
     this.context = context
-    this.cleanup = cleanup
     this.deadline = Holding.deadlineOf(grant.sentAt, grant.ttlMillis)
     this.lease = { key: grant.key, fence: grant.fence, whileHeld: (effect) => this.whileHeld(effect) }
   }
@@ -87,7 +84,7 @@ export class Holding {
 
   /** Whether what runs under it may have this lock again without waiting. */
   admits(backend: Backend, key: Key.Any): boolean {
-    return this.backend === backend && this.grant.key.name === key.name && this.isOpen && this.lost === undefined
+    return this.keeper.backend === backend && this.grant.key.name === key.name && this.isOpen && this.lost === undefined
   }
 
   /** One more scope holds it. */
@@ -97,19 +94,24 @@ export class Holding {
   }
 
   /** A scope has ended; the last one releases the lock. */
-  readonly exit: Effect.Effect<void> = Effect.suspend(() => {
-    if (--this.count > 0) return Effect.void
-    this.renewals.remove(this)
-    const { key, token } = this.grant
-    const leave = Effect.catch(this.backend.leave(key, token), () => Effect.asVoid(this.cleanup))
-    return this.watching === undefined ? leave : Effect.andThen(Fiber.interrupt(this.watching), leave)
-  })
+  exit(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      if (--this.count > 0) return Effect.void
+      const { backend, cleanup, renewals } = this.keeper
+      renewals.remove(this)
+      const { key, token } = this.grant
+      const leave = Effect.catch(backend.leave(key, token), () => cleanup(this.grant))
+      return this.watching === undefined ? leave : Effect.andThen(Fiber.interrupt(this.watching), leave)
+    })
+  }
 
   /** The scope that acquired it has ended. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.isOpen = false
-    return this.exit
-  })
+  close(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      this.isOpen = false
+      return this.exit()
+    })
+  }
 
   /** What runs inside is interrupted, wherever it is; it fails with Lost once its finalizers have run. */
   private lose(how: Lost["how"]): Effect.Effect<void> {
@@ -161,28 +163,32 @@ export class Holding {
    * Renews the lock now and every third of its ttl, until the last scope has ended. A renewal that fails is tried again until the
    * deadline, which counts from when the last one that succeeded was sent.
    */
-  readonly watch: Effect.Effect<void> = Effect.withFiber((fiber) => {
-    // It has ended between the decision to watch it and now.
-    if (this.count === 0) return Effect.void
-    this.watching = fiber
-    return this.renewing(fiber.getRef(Clock.Clock))
-  })
+  watch(): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      // It has ended between the decision to watch it and now.
+      if (this.count === 0) return Effect.void
+      this.watching = fiber
+      return this.renewing(fiber.getRef(Clock.Clock))
+    })
+  }
 
-  private readonly renewing = Effect.fnUntraced({ self: this }, function* (clock: Clock.Clock) {
-    const { key, token, ttlMillis } = this.grant
-    for (;;) {
-      const sentAt = monotonicMillis(clock)
-      if (sentAt >= this.deadline) return yield* this.lose("expired")
-      const answer = yield* this.backend
-        .extend(key, token, ttlMillis)
-        .pipe(Effect.result, Effect.timeoutOption(this.deadline - sentAt))
-      let next = monotonicMillis(clock) + ttlMillis / 20
-      if (Option.isSome(answer) && Result.isSuccess(answer.value)) {
-        if (!answer.value.success) return yield* this.lose("taken")
-        this.deadline = Holding.deadlineOf(sentAt, ttlMillis)
-        next = sentAt + ttlMillis / 3
+  private renewing(clock: Clock.Clock): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const { key, token, ttlMillis } = this.grant
+      for (;;) {
+        const sentAt = monotonicMillis(clock)
+        if (sentAt >= this.deadline) return yield* this.lose("expired")
+        const answer = yield* this.keeper.backend
+          .extend(key, token, ttlMillis)
+          .pipe(Effect.result, Effect.timeoutOption(this.deadline - sentAt))
+        let next = monotonicMillis(clock) + ttlMillis / 20
+        if (Option.isSome(answer) && Result.isSuccess(answer.value)) {
+          if (!answer.value.success) return yield* this.lose("taken")
+          this.deadline = Holding.deadlineOf(sentAt, ttlMillis)
+          next = sentAt + ttlMillis / 3
+        }
+        yield* Effect.sleep(Math.max(0, Math.min(next, this.deadline) - monotonicMillis(clock)))
       }
-      yield* Effect.sleep(Math.max(0, Math.min(next, this.deadline) - monotonicMillis(clock)))
-    }
-  })
+    })
+  }
 }

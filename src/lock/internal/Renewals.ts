@@ -43,7 +43,7 @@ export class Renewals {
   }
 
   private watch(holding: Holding): Effect.Effect<void> {
-    return this.fork(Effect.updateContext(holding.watch, (_: Context.Context<never>) => holding.context))
+    return this.fork(Effect.updateContext(holding.watch(), (): Context.Context<never> => holding.context))
   }
 
   /** Waits for each to be due. */

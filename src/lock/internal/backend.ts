@@ -29,5 +29,5 @@ export interface Backend {
   /** Lets the lock live so long from now; gives whether the token still holds it. */
   readonly extend: (key: Key.Any, token: string, ttlMillis: number) => Effect.Effect<boolean, LockError>
   /** Gives up the lock, the place in the queue, or whichever the token has, and wakes the next one. */
-  readonly leave: (key: Key.Any, token: string) => Effect.Effect<void, LockError>
+  readonly leave: (key: Key.Any, token: string) => Effect.Effect<unknown, LockError>
 }

@@ -12,7 +12,7 @@ import type * as Key from "../../redis/Key.ts"
 import { type AcquireOptions, type Lease, type Lock, type LockOptions, ttlRange } from "../Lock.ts"
 import { Held, InvalidInput, LockError, type LockErrorReason, Timeout, Unavailable } from "../LockError.ts"
 import type { Answer, Backend } from "./backend.ts"
-import { Holding, Lineage, monotonicMillis } from "./Holding.ts"
+import { Holding, type Keeper, Lineage, monotonicMillis } from "./Holding.ts"
 import { Renewals } from "./Renewals.ts"
 
 /** Wakes those who wait in this process, by their tokens. */
@@ -89,6 +89,22 @@ const problemOf = (key: Key.Any, ttlMillis: number, waitMillis: number): string 
   return waitMillis >= 0 ? undefined : "wait is negative"
 }
 
+/** Looks at the lock, and takes it when it is free. */
+const look = (backend: Backend, { clock, latch, request }: Attempt): Effect.Effect<Outcome> => {
+  const { key, token, ttlMillis } = request
+  const sentAt = monotonicMillis(clock)
+  return Effect.match(backend.claim({ key, token, ttlMillis, waits: latch !== undefined }), {
+    onFailure: (error): Outcome => ({ _tag: "Failed", error }),
+    onSuccess: (answer): Outcome => {
+      if (answer._tag === "Busy") return answer
+      const answeredAt = monotonicMillis(clock)
+      return answeredAt < Holding.deadlineOf(sentAt, ttlMillis)
+        ? { _tag: "Granted", fence: answer.fence, sentAt, answeredAt }
+        : { _tag: "Failed", error: late() }
+    }
+  })
+}
+
 /**
  * Locks on a backend: who asks waits for its turn, who holds is watched, what runs inside gets in again.
  *
@@ -101,7 +117,6 @@ export const make = (
 ): Effect.Effect<Lock["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Scope.Scope
-    const renewals = new Renewals(scope)
     const pollMillis = Duration.toMillis(options.pollInterval)
     // Half of a token is drawn once and half is counted, so that an acquisition costs no randomness.
     const instance = randomBytes(8).toString("hex")
@@ -109,7 +124,7 @@ export const make = (
     const newToken = () => instance + (++count).toString(16).padStart(16, "0")
 
     /** Gives up what a token may have, again and again until it is done or has ended by itself. */
-    const cleanup = ({ key, token, ttlMillis }: Request) =>
+    const cleanup = ({ key, token, ttlMillis }: Pick<Request, "key" | "token" | "ttlMillis">) =>
       // A try that has begun is finished, also when the scope ends: what closes now may be the last to know the token.
       Effect.uninterruptible(backend.leave(key, token)).pipe(
         Effect.retry({ while: (error) => error.isRetryable, schedule: cleanupBackoff }),
@@ -118,26 +133,10 @@ export const make = (
         Effect.forkIn(scope, { startImmediately: true, uninterruptible: false })
       )
 
-    /** Looks at the lock, and takes it when it is free. */
-    const look = ({ clock, latch, request }: Attempt): Effect.Effect<Outcome> => {
-      const { key, token, ttlMillis } = request
-      const sentAt = monotonicMillis(clock)
-      return Effect.match(backend.claim({ key, token, ttlMillis, waits: latch !== undefined }), {
-        onFailure: (error): Outcome => ({ _tag: "Failed", error }),
-        onSuccess: (answer): Outcome => {
-          if (answer._tag === "Busy") return answer
-          const answeredAt = monotonicMillis(clock)
-          return answeredAt < Holding.deadlineOf(sentAt, ttlMillis)
-            ? { _tag: "Granted", fence: answer.fence, sentAt, answeredAt }
-            : { _tag: "Failed", error: late() }
-        }
-      })
-    }
-
     /** Looks again whenever it is woken, and now and then, until the lock is granted or the time is over. */
     const waitFor = Effect.fnUntraced(function* (attempt: Attempt, latch: Latch.Latch, first: Outcome) {
       const { clock, giveUpAt, request } = attempt
-      for (let outcome = first; ; outcome = yield* look(attempt)) {
+      for (let outcome = first; ; outcome = yield* look(backend, attempt)) {
         if (outcome._tag === "Granted") return outcome
         if (outcome._tag === "Failed" && !outcome.error.isRetryable) return yield* outcome.error
         const left = giveUpAt - monotonicMillis(clock)
@@ -156,7 +155,7 @@ export const make = (
     })
 
     const obtain = (attempt: Attempt): Effect.Effect<Outcome, LockError> =>
-      Effect.flatMap(look(attempt), (outcome): Effect.Effect<Outcome, LockError> => {
+      Effect.flatMap(look(backend, attempt), (outcome): Effect.Effect<Outcome, LockError> => {
         const { latch } = attempt
         if (outcome._tag === "Granted") return Effect.succeed(outcome)
         if (latch !== undefined) return waitFor(attempt, latch, outcome)
@@ -167,21 +166,15 @@ export const make = (
     const abandon = ({ request }: Attempt): Effect.Effect<void> =>
       Effect.flatMap(cleanup(request), (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), confirmation)))
 
+    const keeper: Keeper = { backend, renewals: new Renewals(scope), cleanup }
+
     const hold = (request: Request, { answeredAt, fence, sentAt }: Granted, context: Context.Context<Scope.Scope>) => {
       const { key, token, ttlMillis } = request
-      const grant = { key, token, ttlMillis, fence, sentAt, answeredAt }
-      // Its cleanup is built only when it is needed, which is rare.
-      const holding = new Holding(
-        backend,
-        renewals,
-        grant,
-        context,
-        Effect.suspend(() => cleanup(request))
-      )
-      return renewals
+      const holding = new Holding(keeper, { key, token, ttlMillis, fence, sentAt, answeredAt }, context)
+      return keeper.renewals
         .add(holding)
         .pipe(
-          Effect.andThen(Scope.addFinalizer(Context.get(context, Scope.Scope), holding.close)),
+          Effect.andThen(Scope.addFinalizer(Context.get(context, Scope.Scope), holding.close())),
           Effect.as(holding.lease)
         )
     }
@@ -216,7 +209,7 @@ export const make = (
           ? fresh({ key, token: newToken(), ttlMillis, waitMillis }, fiber)
           : Effect.acquireRelease(
               Effect.sync(() => around.enter()),
-              () => around.exit
+              () => around.exit()
             )
       })
 

@@ -73,7 +73,7 @@ if not holder and (not first or first == ARGV[1]) then
   if first then leave(ARGV[1]) end
   return fence()
 end
-if ARGV[3] ~= '' then
+if ARGV[3] then
   if not redis.call('zscore', KEYS[2], ARGV[1]) then
     local last = redis.call('zrange', KEYS[2], -1, -1, 'withscores')[2] or 0
     redis.call('zadd', KEYS[2], last + 1, ARGV[1])
@@ -112,17 +112,13 @@ export const keysOf = (key: Key.Any): Keys => {
   return keys
 }
 
-/** See {@link claimLua}. `channel`: where the claimant hears that it is its turn; empty when it does not wait. */
+/** See {@link claimLua}. `waiting`: where the claimant hears that it is its turn, and how long it keeps its place. */
 export const claim = Script.make({
   name: "lock.claim",
   lua: claimLua,
   keys: ["lock", "queue", "tickets", "fence"],
-  args: (token: string, ttlMillis: number, channel: string, ticketMillis: number) => [
-    token,
-    ttlMillis,
-    channel,
-    ticketMillis
-  ],
+  args: (token: string, ttlMillis: number, waiting: readonly [channel: string, ticketMillis: number] | undefined) =>
+    waiting === undefined ? [token, ttlMillis] : [token, ttlMillis, ...waiting],
   reply: answer,
   idempotent: true
 })
