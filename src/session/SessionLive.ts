@@ -77,6 +77,18 @@ const keysOf = (player: Player) => [player.value, player.record] as const
 const writtenOf = (text: string | undefined): number =>
   text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) * 1000 : 0
 
+/** Says at once what else an operator would learn from each operation that ends a session. */
+const warnOfFewReplicas = Effect.fnUntraced(function* (redis: Redis["Service"], wanted: number) {
+  // Nothing was written on this connection: what counts is who is there.
+  const found = yield* Effect.flatMap(redis.reserve(), (own) => own.run(Command.wait(wanted, confirmMillis)))
+  if (found >= wanted) return
+  yield* Effect.logWarning(
+    `session: session.replicas is ${wanted}, but Redis has ${found} replicas now. Until it has ${wanted}, each logout, ` +
+      `kick, ban and revocation is applied and yet fails with Unconfirmed, after ${confirmMillis} ms. ` +
+      "Add replicas, or set session.replicas to what there is"
+  )
+}, Effect.scoped)
+
 const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options: SessionOptions) {
   const retention = Duration.toMillis(options.retention)
   const slide = options.sliding ? Duration.toMillis(options.ttl) : 0
@@ -106,6 +118,7 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
 
   const floor = yield* Floor.make(redis, confirm, fromRedis)
   const roster = yield* Roster.make(redis, options, fromRedis)
+  if (options.replicas > 0) yield* Effect.ignore(warnOfFewReplicas(redis, options.replicas))
 
   return {
     ...floor,

@@ -307,6 +307,29 @@ export const suite = <E>(
       })
     )
 
+    it.effect("lets in who logs in within the millisecond of a revocation", () =>
+      Effect.gen(function* () {
+        const session = yield* open()
+        // One to come counts as now. On a server the clock goes on: some of so many meet the same millisecond.
+        const now = DateTime.add(yield* DateTime.now, { hours: 1 })
+        for (let round = 0; round < 30; round++) {
+          const player = fresh("p")
+          yield* session.login(loginOf(player, "gw-1"))
+          const together = Effect.all([session.revoke(player, now), session.login(loginOf(player, "gw-1"))], {
+            concurrency: "unbounded"
+          })
+          const [, again] = yield* together
+          assert.strictEqual(yield* standing(session, again), "valid")
+          yield* session.revokeAll(now)
+          const made = yield* session.login(loginOf(player, "gw-1"))
+          assert.strictEqual(yield* standing(session, made), "valid")
+          // Nothing else is known of this one.
+          yield* session.revokeAll(now)
+          assert.strictEqual(yield* standing(session, yield* session.login(loginOf(fresh("p"), "gw-1"))), "valid")
+        }
+      })
+    )
+
     it.effect("lists the sessions of a gateway", () =>
       Effect.gen(function* () {
         const session = yield* open()

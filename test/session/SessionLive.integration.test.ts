@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { SessionOptions } from "xdooria/session"
@@ -102,7 +103,11 @@ suites("SessionLive in several processes", (options, kind) => {
 
     it.live("waits for the replicas that are asked for, and says when they have not confirmed", () =>
       Effect.gen(function* () {
-        const [session] = yield* processes(1, options, { replicas: 1 })
+        const lines: Array<string> = []
+        const logger = Logger.make(({ message }) => void lines.push(String(message)))
+        const [session] = yield* Effect.provide(processes(1, options, { replicas: 1 }), Logger.layer([logger]))
+        const warnings = lines.filter((line) => line.includes("session.replicas is 1, but Redis has 0 replicas"))
+        assert.lengthOf(warnings, kind === "single" ? 1 : 0)
         const made = yield* session!.login(loginOf(fresh("p"), "gw-1"))
         const kicked = session!.kick(made.playerId)
         if (kind === "single") assert.strictEqual(yield* tagOf(kicked), "Unconfirmed")
