@@ -14,7 +14,7 @@ import { TestClock } from "effect/testing"
 import { CurrentLease, Lock, LockError, type LockErrorReason, Refused, Unavailable } from "xdooria/lock"
 import type { Answer, Backend } from "../../src/lock/internal/backend.ts"
 import { make, Wakes } from "../../src/lock/internal/engine.ts"
-import { newKey } from "./LockContract.ts"
+import { newKey, said } from "./LockContract.ts"
 
 const down = Effect.fail(new LockError({ reason: new Unavailable({ detail: "down" }) }))
 const granted: Answer = { _tag: "Granted", fence: 7n }
@@ -66,7 +66,7 @@ const working = (layer: Layer.Layer<Lock>) =>
       Effect.provideService(References.MinimumLogLevel, "None"),
       Effect.forkChild
     )
-    return { ended: Deferred.await(ended), reason: Fiber.join(fiber) as Effect.Effect<LockErrorReason, unknown> }
+    return { ended: said(ended, fiber), reason: Fiber.join(fiber) as Effect.Effect<LockErrorReason, unknown> }
   })
 
 describe("a lease", () => {

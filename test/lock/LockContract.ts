@@ -31,6 +31,13 @@ export const isFree = (key: Key.Any) => Effect.isSuccess(Effect.scoped(Lock.acqu
 export const eventually = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<boolean, E, R> =>
   Effect.repeat(condition, { until: (is) => is, schedule: Schedule.spaced("5 millis") })
 
+/** Until a fiber has said something; one that ends without having said it is a failure, and not waited for. */
+export const said = <A, B, E>(word: Deferred.Deferred<A>, fiber: Fiber.Fiber<B, E>): Effect.Effect<A, E> =>
+  Effect.raceFirst(
+    Deferred.await(word),
+    Effect.andThen(Fiber.join(fiber), Effect.die(new Error("the fiber ended without a word")))
+  )
+
 /** Holds a lock in a fiber until told to stop. */
 export const holder = (key: Key.Any, options?: Parameters<typeof Lock.acquire>[1]) =>
   Effect.gen(function* () {
@@ -41,7 +48,7 @@ export const holder = (key: Key.Any, options?: Parameters<typeof Lock.acquire>[1
       yield* Deferred.await(stop)
     }).pipe(Lock.withLock(key, options), Effect.forkChild)
     return {
-      lease: Effect.raceFirst(Deferred.await(lease), Effect.andThen(Fiber.join(fiber), Effect.never)),
+      lease: said(lease, fiber),
       stop: Effect.andThen(Deferred.succeed(stop, undefined), Fiber.join(fiber)),
       fiber
     }
@@ -233,7 +240,7 @@ export const suite = <E>(
             Effect.result(Lock.withLock(key, { wait: 0 })(Effect.void))
           )
           const both = [yield* Effect.forkDetach(child), yield* Effect.forkDetach(late)] as const
-          yield* Deferred.await(inside)
+          yield* said(inside, both[0])
           return both
         }).pipe(Lock.withLock(key))
         assert.isFalse(yield* isFree(key))

@@ -23,7 +23,7 @@ import { client, driver, eventually, type Options, single, suites } from "../red
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import { isMissing, servers } from "../support/Servers.ts"
-import { holder, isFree, newKey, tagOf } from "./LockContract.ts"
+import { holder, isFree, newKey, said, tagOf } from "./LockContract.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -215,7 +215,7 @@ suites("LockLive on the wire", (options) => {
           Effect.flip,
           Effect.forkChild
         )
-        yield* Deferred.await(working)
+        yield* said(working, fiber)
         yield* harm(key)
         const { reason } = yield* Fiber.join(fiber) as Effect.Effect<LockError>
         assert.deepInclude({ ...reason } as object, { _tag: "Lost", how: "taken" })
@@ -327,7 +327,7 @@ RealServer.suite("redis", "LockLive on a link that fails", (address) => {
         Effect.provide(through),
         Effect.forkChild
       )
-      yield* Deferred.await(working)
+      yield* said(working, fiber)
       yield* proxy.blackhole
       const { reason } = yield* Fiber.join(fiber) as Effect.Effect<LockError>
       assert.deepInclude({ ...reason } as object, { _tag: "Lost", how: "expired" })
@@ -519,7 +519,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
         Deferred.succeed(inside, undefined),
         Effect.andThen(Deferred.await(go), add(1))
       ).pipe(Fence.guard, Effect.provideService(CurrentLease, early), Effect.forkChild)
-      yield* Deferred.await(inside)
+      yield* said(inside, first)
       const second = yield* Effect.forkChild(Effect.provideService(Fence.guard(add(10)), CurrentLease, late))
       const sql = yield* SqlClient.SqlClient
       yield* Effect.repeat(
