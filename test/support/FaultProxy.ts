@@ -27,7 +27,7 @@ export interface Rule {
 
 /** A running proxy. The connections that it holds end with its scope. */
 export interface FaultProxy {
-  /** Its port on 127.0.0.1, below 32768. */
+  /** Its port, below 32768 unless it is the server's. */
   readonly port: number
   /** Resets every connection that is open now; new ones pass. */
   readonly cut: Effect.Effect<void>
@@ -151,14 +151,20 @@ class Connection {
   private swallowing = false
   private replied = 0
 
-  constructor(client: Net.Socket, faults: Faults, random: () => number, onClose: () => void) {
+  constructor(
+    client: Net.Socket,
+    faults: Faults,
+    random: () => number,
+    translate: (reply: Buffer) => Buffer,
+    onClose: () => void
+  ) {
     this.client = client
     this.faults = faults
     this.requests = new Direction(client, this.server, faults, random)
     this.replies = new Direction(this.server, client, faults, random)
     client.on("data", (bytes: Buffer) => this.request(bytes))
     client.on("end", () => this.requests.push(undefined))
-    this.server.on("data", (bytes: Buffer) => this.reply(bytes))
+    this.server.on("data", (bytes: Buffer) => this.reply(translate(bytes)))
     this.server.on("end", () => this.replies.push(undefined))
     for (const socket of [client, this.server]) {
       // A broken socket is what this proxy is for: the other side gets the reset, nobody else hears of it.
@@ -234,11 +240,20 @@ class Connection {
   }
 }
 
+/** Puts one text in the place of another of the same length, wherever it is. */
+const translated = (bytes: Buffer, from: string, to: string): Buffer => {
+  for (let at = bytes.indexOf(from); at !== -1; at = bytes.indexOf(from, at + to.length)) bytes.write(to, at)
+  return bytes
+}
+
 /**
  * Starts a proxy on a free port of 127.0.0.1.
  *
  * - `host`, `port`: the server behind it; it may be down, then a client is reset as soon as it connects
  * - `seed`: an integer; the same seed draws the same delays
+ * - `at`: a loopback address where it listens instead, on the server's own port. In what the server says, `host` is
+ *   replaced by it, for servers that tell where others are: with a proxy for each, clients get there through proxies, and
+ *   the servers talk to each other directly. As long as `host`, and not taken on that port
  *
  * It lives until its scope closes, which resets what is still connected.
  */
@@ -246,20 +261,23 @@ export const make = (options: {
   readonly host: string
   readonly port: number
   readonly seed: number
+  readonly at?: string
 }): Effect.Effect<FaultProxy, never, Scope.Scope> =>
   Effect.gen(function* () {
     const faults: Faults = { blackhole: false, dropReplies: false, delayMillis: 0, closeAfter: undefined, rules: [] }
     const random = seeded(options.seed)
     const open = new Set<Connection>()
     let accepted = 0
+    const { at, host } = options
+    const translate = (bytes: Buffer) => (at === undefined ? bytes : translated(bytes, host, at))
 
     const server = Net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
       accepted++
-      const connection = new Connection(client, faults, random, () => open.delete(connection))
+      const connection = new Connection(client, faults, random, translate, () => open.delete(connection))
       open.add(connection)
-      connection.dial(options.host, options.port)
+      connection.dial(host, options.port)
     })
-    const port = yield* listen(server, open)
+    const port = yield* listen(server, open, at === undefined ? undefined : { host: at, port: options.port })
 
     const all = (use: (connection: Connection) => void) => Effect.sync(() => [...open].forEach(use))
     const set = (change: Partial<Faults>) => Effect.sync(() => void Object.assign(faults, change))
@@ -292,7 +310,7 @@ export const make = (options: {
         set({ blackhole: false, dropReplies: false, delayMillis: 0, closeAfter: undefined, rules: [] }),
         all((connection) => {
           connection.heal()
-          connection.dial(options.host, options.port)
+          connection.dial(host, options.port)
           connection.pump()
         })
       ),
@@ -301,12 +319,17 @@ export const make = (options: {
     }
   })
 
-const listen = (server: Net.Server, open: ReadonlySet<Connection>): Effect.Effect<number, never, Scope.Scope> =>
+const listen = (
+  server: Net.Server,
+  open: ReadonlySet<Connection>,
+  fixed: { readonly host: string; readonly port: number } | undefined
+): Effect.Effect<number, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<number>((resume) => {
-      const attempt = () => server.listen(randomInt(Ports.lowest, Ports.highest + 1), "127.0.0.1")
+      const attempt = () =>
+        server.listen(fixed ?? { host: "127.0.0.1", port: randomInt(Ports.lowest, Ports.highest + 1) })
       server.on("error", (error: NodeJS.ErrnoException) => {
-        if (error.code === "EADDRINUSE") attempt()
+        if (fixed === undefined && error.code === "EADDRINUSE") attempt()
         else resume(Effect.die(error))
       })
       server.once("listening", () => resume(Effect.succeed((server.address() as Net.AddressInfo).port)))
