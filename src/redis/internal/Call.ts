@@ -53,7 +53,7 @@ export abstract class Call implements Receiver {
   tries = 0
   redirections = 0
   retryAt = 0
-  /** Why the last try failed. */
+  /** Why the last try failed; `Timeout` from the first one on whose reply was lost. */
   problem: RedisFailureReason | undefined = undefined
   protected readonly calls: Calls
 
@@ -126,11 +126,16 @@ export abstract class Call implements Receiver {
 
   /** A try has failed: waits for the next, or ends. */
   protected failed(reason: RedisFailureReason): void {
-    this.problem = reason
+    this.met(reason)
     this.suspect(reason)
     if (isSoonBetter(reason)) return this.calls.retry(this)
     this.calls.leave(this)
     this.fail(reason)
+  }
+
+  /** Takes down why a try failed. What it may have done is not undone by a later one that was not sent. */
+  protected met(reason: RedisFailureReason): void {
+    if (this.problem?._tag !== "Timeout") this.problem = reason
   }
 
   /** Has the servers looked up again when one is not what it was taken for. */

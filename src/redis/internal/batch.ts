@@ -62,7 +62,7 @@ class Member extends Single<unknown> {
   }
 
   private wait(reason: RedisFailureReason): void {
-    this.problem = reason
+    this.met(reason)
     this.isWaiting = true
     this.batch.waits()
   }

@@ -4,9 +4,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import { Command, Key, Redis, Script } from "xdooria/redis"
+import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
-import { single, withClient } from "./Backends.ts"
+import { client, freshPrefix, single, withClient } from "./Backends.ts"
+import { clientOf } from "./FaultKit.ts"
 
 const timeout = 200
 
@@ -17,6 +20,15 @@ const slow = Script.make({
   keys: ["count"],
   args: () => [],
   reply: Command.integer
+})
+
+const put = Script.make({
+  name: "stall.put",
+  lua: "return redis.call('SET', KEYS[1], 'value') and 1",
+  keys: ["count"],
+  args: () => [],
+  reply: Command.integer,
+  idempotent: true
 })
 
 /** A clock that holds this process up when it is asked next after it was armed: at the worst moment for who asks. */
@@ -59,4 +71,33 @@ RealServer.suite("redis", "A process that is held up", (address) => {
       )
     )
   )
+})
+
+RealServer.suite("redis", "A call that is repeated", (address) => {
+  for (const [name, isBatch] of [
+    ["alone", false],
+    ["in a batch", true]
+  ] as const) {
+    it.live(`is not told to be unsent when an earlier try was sent, ${name}`, () =>
+      Effect.gen(function* () {
+        const proxy = yield* FaultProxy.make({ ...address, seed: 1 })
+        const keyPrefix = freshPrefix()
+        yield* client(single(address), { keyPrefix })
+        const redis = yield* clientOf({ ...single({ host: "127.0.0.1", port: proxy.port }), keyPrefix })
+        const command = put([yield* Effect.fromResult(Key.make("stall", "count"))])
+        const rule = yield* proxy.onRequest((bytes) => bytes.includes("value"), "cutAfterReply")
+        const call = yield* Effect.forkChild(
+          Effect.result(
+            isBatch
+              ? Effect.flatMap(redis.batch([command]), ([result]) => Effect.fromResult(result))
+              : redis.run(command)
+          )
+        )
+        yield* rule.first
+        yield* proxy.blackhole
+        const result = yield* Fiber.join(call)
+        assert.strictEqual(Result.isFailure(result) && result.failure.reason._tag, "Timeout")
+      })
+    )
+  }
 })
