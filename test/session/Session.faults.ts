@@ -270,7 +270,8 @@ const play = Effect.fnUntraced(function* (gateway: Session["Service"], admin: Se
   /** From each kick that was acknowledged in that time to when its gateway heard of it, the longest, in milliseconds. */
   const heardWithin = (from: number, until: number) =>
     Effect.map(heard.all, (kicks) => {
-      const at = new Map(kicks.map((kick) => [nameOf(kick), kick.at]))
+      // The first of several: one may be told twice.
+      const at = new Map(kicks.toReversed().map((kick) => [nameOf(kick), kick.at]))
       return given.reduce((longest, { kickedAt, session }) => {
         if (kickedAt === undefined || kickedAt < from || kickedAt > until) return longest
         return Math.max(longest, (at.get(nameOf(session)) ?? Infinity) - kickedAt)

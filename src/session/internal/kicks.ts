@@ -1,5 +1,6 @@
 // How a gateway learns which of its sessions have ended: by what is published for it, and by looking at those that it
 // knows whenever something may have been missed.
+import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -65,6 +66,9 @@ export interface Kicks {
   /** A gateway ends a session itself, and is not to be told. */
   readonly forget: (gateway: string, member: string) => void
 }
+
+/** How many cues wait at most; behind them the store's own subscription keeps as many messages as it does. */
+const mostCues = 1_024
 
 /** How many sessions that have ended are remembered, so that none is told twice. */
 const mostTold = 4_096
@@ -167,10 +171,18 @@ export const make = (store: Store, sweepInterval: Duration.Duration): Kicks => {
         Effect.gen(function* () {
           const missed = yield* Queue.sliding<void>(1)
           const watch = yield* watching(gateway, () => Queue.offerUnsafe(missed, undefined))
-          return store.subscribe(gateway).pipe(
-            Stream.merge(Stream.map(store.floorChanges, () => gap)),
-            Stream.merge(Stream.map(Stream.debounce(Stream.fromQueue(missed), secondLook), () => look)),
-            Stream.merge(Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => look)),
+          // One queue, filled by fibers of their own: streams merged would hand over one message at a time, and fall behind.
+          const cues = yield* Queue.bounded<Cue, SessionError | Cause.Done>(mostCues)
+          const looks: ReadonlyArray<Stream.Stream<Cue>> = [
+            Stream.map(store.floorChanges, () => gap),
+            Stream.map(Stream.debounce(Stream.fromQueue(missed), secondLook), () => look),
+            Stream.map(Stream.fromSchedule(Schedule.spaced(sweepInterval)), () => look)
+          ]
+          yield* Effect.forEach(looks, (cue) =>
+            Effect.forkScoped(Stream.runForEach(cue, (one) => Queue.offer(cues, one)))
+          )
+          yield* Effect.forkScoped(Stream.runIntoQueue(store.subscribe(gateway), cues))
+          return Stream.fromQueue(cues).pipe(
             Stream.mapEffect((cue: Cue) => {
               if (cue._tag === "Message") return Effect.succeed(hear(gateway, watch, cue.value))
               if (cue._tag === "Gap") watch.again()
