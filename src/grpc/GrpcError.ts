@@ -159,7 +159,7 @@ export class InvalidArgument extends Reason.permanent<InvalidArgument>("xdooria/
   call
 ) {
   override get message(): string {
-    return `${this.method}: the server refused the request as invalid`
+    return `${this.method}: the request is invalid`
   }
 }
 

@@ -25,9 +25,8 @@ const password = "of-the-site"
 
 /** The rooms on a server that lets in nobody but the user of SECURITY.md. */
 const rooms = Effect.gen(function* () {
-  const server = yield* RedisServer.start({
-    args: [...["--user", ...user.split(" ").slice(1)], ...["--user", "default", "off"]]
-  })
+  const args = ["--user", ...user.split(" ").slice(1), "--user", "default", "off"]
+  const server = yield* RedisServer.start({ args })
   const redis = layerLive({ ...single(server), username: "game", password: Redacted.make(password) })
   return yield* Layer.build(Layer.provideMerge(Layer.mergeAll(SessionLive, LeaderboardLive, LockLive), redis))
 })

@@ -51,10 +51,15 @@ export class Boards extends Context.Service<
   }
 >()("xdooria/services/game/Boards") {}
 
-/** What the store could not answer leaves as StorageUnavailable; any other of its errors is a bug of ours. */
+/**
+ * What the store could not answer leaves as StorageUnavailable, and the log says why; any other of its errors is a bug
+ * of ours.
+ */
 const toUnavailable = (error: LeaderboardError): Effect.Effect<never, StorageUnavailable> => {
-  if (error.reason._tag === "OutcomeUnknown") return Effect.fail(new StorageUnavailable({ outcome: "unknown" }))
-  return error.isRetryable ? Effect.fail(new StorageUnavailable({ outcome: "not_applied" })) : Effect.die(error)
+  const isUnknown = error.reason._tag === "OutcomeUnknown"
+  if (!isUnknown && !error.isRetryable) return Effect.die(error)
+  const outcome = isUnknown ? "unknown" : "not_applied"
+  return Effect.andThen(Effect.logWarning(error.message), Effect.fail(new StorageUnavailable({ outcome })))
 }
 
 /** Keeps the boards in room leaderboard. */
