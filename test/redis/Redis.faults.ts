@@ -20,6 +20,7 @@ import {
   type Kind,
   kinds,
   onEachKind,
+  plain,
   quiet,
   throughProxies
 } from "./FaultKit.ts"

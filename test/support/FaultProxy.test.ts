@@ -45,14 +45,14 @@ interface Client {
   readonly ended: Effect.Effect<string>
 }
 
-const connect = (port: number): Effect.Effect<Client, never, Scope.Scope> =>
+const connect = (port: number, host = "127.0.0.1"): Effect.Effect<Client, never, Scope.Scope> =>
   Effect.gen(function* () {
     const replies = yield* Recorder.make<string>()
     const ends = yield* Recorder.make<string>()
     let text = ""
     const socket = yield* Effect.acquireRelease(
       Effect.callback<Net.Socket>((resume) => {
-        const opened = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(opened)))
+        const opened = Net.connect(port, host, () => resume(Effect.succeed(opened)))
         opened.on("data", (bytes) => {
           text += String(bytes)
           replies.recordUnsafe(text)
@@ -86,6 +86,18 @@ describe("FaultProxy", () => {
       assert.isBelow(proxy.port, 32_768)
       yield* client.end
       assert.strictEqual(yield* client.ended, "end")
+    })
+  )
+
+  it.live("stands at another address on the server's own port, which the server then seems to name", () =>
+    Effect.gen(function* () {
+      const server = yield* shouter
+      const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: server.port, at: "127.8.0.9", seed: 1 })
+      assert.strictEqual(proxy.port, server.port)
+      const client = yield* connect(proxy.port, "127.8.0.9")
+      yield* client.send("127.0.0.1 127.0.0.2 127.0.0.1")
+      assert.strictEqual(yield* client.received(30), "127.8.0.9 127.0.0.2 127.8.0.9!")
+      assert.deepStrictEqual(yield* server.requests.all, ["127.0.0.1 127.0.0.2 127.0.0.1"])
     })
   )
 
