@@ -126,8 +126,8 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
     login: (player, session) => run(Scripts.Login(keysOf(player), common, session, options.maxDevices, floor.floor())),
     read: (player, device) =>
       Effect.mapError(
-        Effect.flatMap(redis.run(Scripts.Peek(keysOf(player), device)), (reading) =>
-          isTimeless(reading) ? Effect.succeed(reading) : redis.run(Scripts.Read(keysOf(player), device))
+        Effect.filterOrElse(redis.run(Scripts.Peek(keysOf(player), device)), isTimeless, () =>
+          redis.run(Scripts.Read(keysOf(player), device))
         ),
         fromRedis
       ),

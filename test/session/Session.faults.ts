@@ -405,9 +405,8 @@ const primaryKilled = Fault.scenario({
       })
       const victimOf = (keyPrefix: string) =>
         Effect.gen(function* () {
-          const nodes = yield* Effect.forEach(Array.from({ length: 10 }), (_, player) =>
-            own.primaryOf(`${keyPrefix}session:p${player}`)
-          )
+          const names = Array.from({ length: 5 }, (_, player) => `${keyPrefix}session:p${player}`)
+          const nodes = yield* Effect.forEach(names, own.primaryOf, { concurrency: "unbounded" })
           const players = nodes.flatMap((node, player) => (node === nodes[0] ? [player] : []))
           return { kill: nodes[0]!.kill(), players }
         })
