@@ -312,6 +312,102 @@ suites("EventStream", (options, kind) => {
       }).pipe(run)
     )
 
+    it.live("counts against an event only how often it was in hand, not the sessions that it waited through", () =>
+      Effect.gen(function* () {
+        const stream = yield* fresh
+        yield* Effect.forEach([0, 1, 2], (n) => EventStream.append(stream, event(n)))
+        const seen: Array<number> = []
+        const options = { group: "g", consumer: "c", attempts: 2 }
+        for (let session = 0; session < 2; session++) {
+          const inHand = yield* Deferred.make<void>()
+          yield* Effect.raceFirst(
+            EventStream.consume(stream, options, ({ value }) =>
+              Effect.andThen(
+                Effect.sync(() => seen.push(value.score)),
+                Effect.andThen(Deferred.succeed(inHand, undefined), Effect.never)
+              )
+            ),
+            Deferred.await(inHand)
+          )
+        }
+        assert.deepStrictEqual(seen, [0, 0])
+        const rest = yield* collect(stream, options, 2)
+        assert.deepStrictEqual(
+          rest.map(({ value }) => value.score),
+          [1, 2]
+        )
+        const letters = yield* EventStream.deadLetters(stream, { count: 10 })
+        assert.deepStrictEqual(
+          letters.map(({ problem, text }) => [problem, text]),
+          [["Deliveries", JSON.stringify(event(0))]]
+        )
+      }).pipe(run)
+    )
+
+    it.live("leaves to another consumer what that has taken over meanwhile", () =>
+      Effect.gen(function* () {
+        const stream = yield* fresh
+        const redis = yield* Redis
+        yield* EventStream.append(stream, event(0))
+        const second = yield* EventStream.append(stream, event(1))
+        yield* EventStream.append(stream, event(2))
+        const seen: Array<number> = []
+        const both = yield* Deferred.make<void>()
+        yield* Effect.raceFirst(
+          EventStream.consume(stream, { group: "g", consumer: "c" }, ({ value }) =>
+            Effect.gen(function* () {
+              seen.push(value.score)
+              if (value.score === 2) yield* Deferred.succeed(both, undefined)
+              const claim = Command.make("XCLAIM", [stream.key, "g", "d", 0, second], () => Command.ok("OK"))
+              yield* Effect.orDie(redis.run(claim))
+            })
+          ),
+          Deferred.await(both)
+        )
+        assert.deepStrictEqual(seen, [0, 2])
+      }).pipe(run)
+    )
+
+    it.live("counts a handler that ends interrupted as failed", () =>
+      Effect.gen(function* () {
+        const stream = yield* fresh
+        yield* Effect.forEach([0, 1], (n) => EventStream.append(stream, event(n)))
+        const seen: Array<number> = []
+        const done = yield* Deferred.make<void>()
+        yield* Effect.raceFirst(
+          EventStream.consume(stream, { group: "g", consumer: "c", ...quick }, ({ value }) =>
+            Effect.suspend(() => {
+              seen.push(value.score)
+              return value.score === 0 ? Effect.interrupt : Effect.asVoid(Deferred.succeed(done, undefined))
+            })
+          ),
+          Deferred.await(done)
+        )
+        assert.deepStrictEqual(seen, [0, 0, 0, 1])
+        const [letter] = yield* EventStream.deadLetters(stream, { count: 1 })
+        assert.strictEqual(letter?.problem, "Interrupted")
+      }).pipe(run)
+    )
+
+    it.live("refuses options out of their range at once", () =>
+      Effect.gen(function* () {
+        const stream = yield* fresh
+        for (const [options, problem] of [
+          [{ batch: 0 }, /^batch/],
+          [{ batch: Number.NaN }, /^batch/],
+          [{ attempts: 0 }, /^attempts/],
+          [{ attempts: 1.5 }, /^attempts/],
+          [{ claimAfter: 0 }, /^claimAfter/],
+          [{ claimAfter: "infinity" }, /^claimAfter/],
+          [{ retryAfter: 0 }, /^retryAfter/]
+        ] as const) {
+          const consuming = EventStream.consume(stream, { group: "g", consumer: "c", ...options }, () => Effect.void)
+          const { reason } = yield* Effect.flip(consuming)
+          assert.match(reason._tag === "InvalidInput" ? reason.problem : reason._tag, problem)
+        }
+      }).pipe(run)
+    )
+
     it.live("goes on after the stream was deleted with its groups", () =>
       Effect.gen(function* () {
         const stream = yield* fresh

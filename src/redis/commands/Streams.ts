@@ -189,15 +189,21 @@ const pending: Op.Decode<Pending> = (reply) =>
       )
     : Op.unexpected("a pending entry")
 
-/** What a group has not acknowledged, from one id to another, as for {@link xrange}. */
+/** What a group, or one of its consumers, has not acknowledged, from one id to another, as for {@link xrange}. */
 export const xpending = <Slot extends string>(
   key: Key.Key<Slot>,
   group: string,
   from: string,
   to: string,
-  count: number
+  count: number,
+  consumer?: string
 ): Op.Command<ReadonlyArray<Pending>, Slot> =>
-  Op.make("XPENDING", [key, group, from, to, count], Op.listOf(pending), { idempotent: true })
+  Op.make(
+    "XPENDING",
+    [key, group, from, to, count, ...(consumer === undefined ? [] : [consumer])],
+    Op.listOf(pending),
+    { idempotent: true }
+  )
 
 /** A group of consumers. */
 export interface Group {

@@ -3,12 +3,13 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Command from "../Command.ts"
 import type * as Key from "../Key.ts"
 import type { Redis, Runner } from "../Redis.ts"
-import type { RedisFailure } from "../RedisError.ts"
-import { bury, keep } from "./eventScripts.ts"
+import { InvalidInput, RedisFailure } from "../RedisError.ts"
+import { bury, inHand, keep, takeOver } from "./eventScripts.ts"
 
 /** How a group's events are consumed. */
 export interface ConsumeOptions {
@@ -18,11 +19,14 @@ export interface ConsumeOptions {
   readonly from?: "first" | "now"
   /** How many events are fetched at once, 1 to 1000; 16 unless given. */
   readonly batch?: number
-  /** How often a handler is tried, and how often consumers may die with an event in hand; 5 unless given. */
+  /**
+   * How often a handler is tried, and how often consumers may die with an event in hand or be interrupted, 1 to 1000; 5
+   * unless given.
+   */
   readonly attempts?: number
-  /** The time before the second attempt, doubled before each further one, up to 10 seconds; 100 ms unless given. */
+  /** The time before the second attempt, doubled before each further one, up to 10 seconds; 1 ms at least, 100 ms unless given. */
   readonly retryAfter?: Duration.Input
-  /** After what time without a sign of life a consumer's events are taken over; 30 seconds unless given. */
+  /** After what time without a sign of life a consumer's events are taken over, 100 ms to a day; 30 s unless given. */
   readonly claimAfter?: Duration.Input
 }
 
@@ -42,6 +46,23 @@ const beginning = "0-0"
 
 const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
 
+/** What of the options is out of its range. */
+const problemIn = ({ attempts = 5, batch = 16, claimAfter, retryAfter }: ConsumeOptions): string | undefined => {
+  const isCount = (count: number) => Number.isSafeInteger(count) && count >= 1 && count <= 1000
+  const lasts = (input: Duration.Input | undefined, least: number) => {
+    if (input === undefined) return true
+    const millis = Option.map(Duration.fromInput(input), Duration.toMillis)
+    return Option.isSome(millis) && millis.value >= least && millis.value <= 86_400_000
+  }
+  if (!isCount(batch)) return "batch is not 1 to 1000"
+  if (!isCount(attempts)) return "attempts is not 1 to 1000"
+  if (!lasts(claimAfter, 100)) return "claimAfter is not 100 ms to a day"
+  return lasts(retryAfter, 1) ? undefined : "retryAfter is not 1 ms to a day"
+}
+
+/** A password that was changed while this runs, and will be known again: all that is connected waits for that. */
+const passes = ({ isRetryable, reason }: RedisFailure): boolean => isRetryable || reason._tag === "Authentication"
+
 const isRejected =
   (...codes: ReadonlyArray<string>) =>
   (error: RedisFailure) =>
@@ -50,9 +71,18 @@ const isRejected =
 /** What a failed handler is remembered by: never by what it says, which may hold what the event holds. */
 const problemOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.findErrorOption(cause)
-  if (error._tag === "None") return "Defect"
+  if (error._tag === "None") return Cause.hasInterruptsOnly(cause) ? "Interrupted" : "Defect"
   const tag = (error.value as { readonly _tag?: unknown } | null | undefined)?._tag
   return typeof tag === "string" ? tag : "Failure"
+}
+
+/** An event that this consumer was given. */
+interface Given {
+  readonly id: string
+  /** How often: once to come to this consumer or the one before, then each time that it was in hand. */
+  readonly deliveries: number
+  /** What it holds, where that was read with it. */
+  readonly fields?: Command.Entry["fields"]
 }
 
 class Consumer<Slot extends string, E, R> {
@@ -82,7 +112,7 @@ class Consumer<Slot extends string, E, R> {
       Effect.andThen(this.session),
       // The group was deleted, or the stream, while a read waited.
       Effect.catchIf(isRejected("NOGROUP", "UNBLOCKED"), () => Effect.void),
-      Effect.retry({ schedule: reconnect, while: (error: RedisFailure) => error.isRetryable }),
+      Effect.retry({ schedule: reconnect, while: passes }),
       Effect.forever
     )
   )
@@ -101,36 +131,32 @@ class Consumer<Slot extends string, E, R> {
     Effect.gen({ self: this }, function* () {
       const own = yield* this.redis.reserve(this.key)
       const end = (yield* Clock.currentTimeMillis) + sessionMillis
-      yield* this.leftOver(own)
+      yield* this.leftOver
       while ((yield* Clock.currentTimeMillis) < end) yield* Effect.andThen(this.claim, this.fresh(own))
     })
   )
 
-  private read(own: Runner, after: string): Effect.Effect<ReadonlyArray<Command.Entry>, RedisFailure> {
-    const { batch = 16, consumer, group } = this.options
-    return own.run(
-      Command.xreadGroup(this.key, group, consumer, after, {
-        count: batch,
-        ...(after === ">" ? { blockMillis } : {})
-      })
-    )
-  }
-
-  private leftOver(own: Runner): Effect.Effect<void, RedisFailure, R> {
-    return Effect.gen({ self: this }, function* () {
-      let after = beginning
+  /** What it had not acknowledged. Reading it with XREADGROUP would count as a delivery of all of it. */
+  private readonly leftOver: Effect.Effect<void, RedisFailure, R> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      const { batch = 16, consumer, group } = this.options
+      let from = "-"
       for (;;) {
-        const entries = yield* this.read(own, after)
-        const last = entries.at(-1)
+        const page = yield* this.redis.run(Command.xpending(this.key, group, from, "+", batch, consumer))
+        const last = page.at(-1)
         if (last === undefined) return
-        yield* this.all(entries, true)
-        after = last.id
+        yield* this.all(page)
+        from = `(${last.id}`
       }
     })
-  }
+  )
 
   private fresh(own: Runner): Effect.Effect<void, RedisFailure, R> {
-    return Effect.flatMap(this.read(own, ">"), (entries) => this.all(entries, false))
+    const { batch = 16, consumer, group } = this.options
+    const reading = Command.xreadGroup(this.key, group, consumer, ">", { count: batch, blockMillis })
+    return Effect.flatMap(own.run(reading), (entries) =>
+      this.all(entries.map(({ fields, id }) => ({ id, fields, deliveries: 1 })))
+    )
   }
 
   /** Takes over what others have left, now and then. */
@@ -139,21 +165,16 @@ class Consumer<Slot extends string, E, R> {
       const now = yield* Clock.currentTimeMillis
       if (now < this.nextClaim) return
       const { batch = 16, consumer, group } = this.options
-      const claimed = yield* this.redis.run(
-        Command.xautoclaim(this.key, group, consumer, {
-          minIdleMillis: this.claimMillis,
-          from: this.claimFrom,
-          count: batch
-        })
+      this.claimFrom = yield* this.redis.run(
+        takeOver(this.key, group, consumer, { minIdleMillis: this.claimMillis, from: this.claimFrom, count: batch })
       )
-      this.claimFrom = claimed.next
-      if (claimed.next === beginning) this.nextClaim = now + this.claimMillis / 2
-      yield* this.all(claimed.entries, true)
+      if (this.claimFrom === beginning) this.nextClaim = now + this.claimMillis / 2
+      yield* this.leftOver
     })
   )
 
   /** Handles entries in their order, while the group is told that they are in hand. */
-  private all(entries: ReadonlyArray<Command.Entry>, wereGiven: boolean): Effect.Effect<void, RedisFailure, R> {
+  private all(entries: ReadonlyArray<Given>): Effect.Effect<void, RedisFailure, R> {
     if (entries.length === 0) return Effect.void
     const { consumer, group } = this.options
     const left = new Set(entries.map(({ id }) => id))
@@ -166,7 +187,7 @@ class Consumer<Slot extends string, E, R> {
       entries,
       (entry) =>
         Effect.andThen(
-          this.one(entry, wereGiven),
+          this.one(entry),
           Effect.sync(() => left.delete(entry.id))
         ),
       { discard: true }
@@ -174,46 +195,43 @@ class Consumer<Slot extends string, E, R> {
     return Effect.raceFirst(handling, keeping)
   }
 
-  private one(entry: Command.Entry, wereGiven: boolean): Effect.Effect<void, RedisFailure, R> {
+  private one(entry: Given): Effect.Effect<void, RedisFailure, R> {
     return Effect.gen({ self: this }, function* () {
-      const text = entry.fields.get("value")
+      const { deliveries, id } = entry
+      if (this.done.has(id)) return yield* this.acknowledge(id)
+      const { consumer, group } = this.options
+      // The first delivery was that to this consumer: from there on it is counted how often it was in hand.
+      const taken = yield* this.redis.run(inHand(this.key, group, consumer, id, deliveries + 1))
+      // Another consumer has taken it over.
+      if (!taken) return
+      const fields = entry.fields ?? (yield* this.fieldsOf(id))
       // Deleted while in hand: there is nothing left to handle, nor to keep.
-      if (this.done.has(entry.id) || entry.fields.size === 0) return yield* this.acknowledge(entry.id)
-      if (wereGiven && (yield* this.deliveries(entry.id)) > this.attempts) {
-        return yield* this.giveUp(entry.id, text ?? "", "Deliveries")
-      }
-      const handling = text === undefined ? undefined : this.handle(entry.id, text)
-      if (handling === undefined) return yield* this.giveUp(entry.id, text ?? "", "Undecodable")
+      if (fields.size === 0) return yield* this.acknowledge(id)
+      const text = fields.get("value")
+      if (deliveries > this.attempts) return yield* this.giveUp(id, text ?? "", "Deliveries")
+      const handling = text === undefined ? undefined : this.handle(id, text)
+      if (handling === undefined) return yield* this.giveUp(id, text ?? "", "Undecodable")
       const exit = yield* this.tried(handling)
-      if (Exit.isFailure(exit)) return yield* this.giveUp(entry.id, text ?? "", problemOf(exit.cause))
-      this.done.add(entry.id)
-      yield* this.acknowledge(entry.id)
+      if (Exit.isFailure(exit)) return yield* this.giveUp(id, text ?? "", problemOf(exit.cause))
+      this.done.add(id)
+      yield* this.acknowledge(id)
     })
   }
 
-  /** Tries a handler, again after a failure or a defect; an interruption is passed on. */
+  /**
+   * Tries a handler, again after a failure, a defect, or an interruption that it made itself: where the consumer is
+   * interrupted, nothing of this goes on.
+   */
   private tried(handling: Effect.Effect<void, E, R>): Effect.Effect<Exit.Exit<void, E>, never, R> {
     const first = Duration.fromInputUnsafe(this.options.retryAfter ?? "100 millis")
     const schedule = Schedule.min([Schedule.exponential(first), Schedule.spaced("10 seconds")]).pipe(
       Schedule.upTo({ times: this.attempts - 1 })
     )
-    return handling.pipe(
-      Effect.sandbox,
-      Effect.retry({ schedule, while: (cause) => !Cause.hasInterrupts(cause) }),
-      Effect.catch(Effect.failCause),
-      Effect.exit,
-      Effect.filterOrElse(
-        (exit) => Exit.isSuccess(exit) || !Cause.hasInterrupts(exit.cause),
-        () => Effect.interrupt
-      )
-    )
+    return handling.pipe(Effect.sandbox, Effect.retry({ schedule }), Effect.catch(Effect.failCause), Effect.exit)
   }
 
-  private deliveries(id: string): Effect.Effect<number, RedisFailure> {
-    return Effect.map(
-      this.redis.run(Command.xpending(this.key, this.options.group, id, id, 1)),
-      ([found]) => found?.deliveries ?? 0
-    )
+  private fieldsOf(id: string): Effect.Effect<Command.Entry["fields"], RedisFailure> {
+    return Effect.map(this.redis.run(Command.xrange(this.key, id, id)), ([found]) => found?.fields ?? new Map())
   }
 
   /** Done twice it is done once. */
@@ -240,4 +258,9 @@ export const consumer = <Slot extends string, E, R>(
   key: Key.Key<Slot>,
   options: ConsumeOptions,
   handle: Handle<E, R>
-): Effect.Effect<never, RedisFailure, R> => new Consumer(redis, key, options, handle).run
+): Effect.Effect<never, RedisFailure, R> => {
+  const problem = problemIn(options)
+  return problem === undefined
+    ? new Consumer(redis, key, options, handle).run
+    : Effect.fail(new RedisFailure({ reason: new InvalidInput({ problem }) }))
+}

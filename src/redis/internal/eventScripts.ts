@@ -95,6 +95,46 @@ export const keep = <Slot extends string>(
   ids: ReadonlyArray<string>
 ): Command.Command<void, Slot> => keepScript([key], group, consumer, ids)
 
+const inHandScript = Script.make({
+  name: "eventStream.inHand",
+  keys: ["stream"],
+  lua: `
+local pending = redis.call("XPENDING", KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])
+if #pending == 0 then return 0 end
+redis.call("XCLAIM", KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], "RETRYCOUNT", ARGV[4], "JUSTID")
+return 1`,
+  args: (group: string, consumer: string, id: string, deliveries: number) => [group, consumer, id, deliveries],
+  reply: Command.flag,
+  // It says which delivery it is, so that it is counted once.
+  idempotent: true
+})
+
+/** Takes down that a consumer begins with an event, and how often it was given by now; gives whether it has it. */
+export const inHand = <Slot extends string>(
+  key: Key.Key<Slot>,
+  group: string,
+  consumer: string,
+  id: string,
+  deliveries: number
+): Command.Command<boolean, Slot> => inHandScript([key], group, consumer, id, deliveries)
+
+/**
+ * Gives a consumer what others have had for too long; gives where to go on. It does not count as a delivery, and what was
+ * taken over in vain is found among what the consumer has: so it may be repeated.
+ */
+export const takeOver = <Slot extends string>(
+  key: Key.Key<Slot>,
+  group: string,
+  consumer: string,
+  options: { readonly minIdleMillis: number; readonly from: string; readonly count: number }
+): Command.Command<string, Slot> =>
+  Command.make(
+    "XAUTOCLAIM",
+    [key, group, consumer, Math.ceil(options.minIdleMillis), options.from, "COUNT", options.count, "JUSTID"],
+    (reply) => Command.text(Array.isArray(reply) ? reply[0] : reply),
+    { idempotent: true }
+  )
+
 const replayScript = Script.make({
   name: "eventStream.replay",
   keys: ["stream", "dead"],
