@@ -1,5 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Command from "./Command.ts"
@@ -38,6 +39,9 @@ export const make = <Slot extends string, A, I>(
   schema: Schema.Codec<A, I>
 ): EventStream<A, Slot> => ({ key, schema: Schema.fromJsonString(schema) as Schema.Codec<A, string> })
 
+const shortest = Duration.seconds(10)
+const longest = Duration.days(366)
+
 /** How an event is appended. */
 export interface AppendOptions {
   /**
@@ -45,7 +49,10 @@ export interface AppendOptions {
    * may be lost: it is repeated by the room, and may be by the caller.
    */
   readonly once?: string
-  /** How long `once` is remembered; 10 minutes unless given. */
+  /**
+   * How long `once` is remembered, 10 seconds to a year; 10 minutes unless given. Longer than `command_timeout`, and than
+   * the caller tries.
+   */
   readonly remember?: Duration.Input
   /** What the stream is cut down to at the same time; nothing is removed unless given. */
   readonly trim?: Command.Trim
@@ -54,7 +61,7 @@ export interface AppendOptions {
 /**
  * Appends an event and gives its id.
  *
- * Fails with `InvalidInput` when the schema does not encode it, `OutcomeUnknown` when the reply is lost and `once` was
+ * Fails with `InvalidInput` when the schema does not encode it or `remember` is out of range, `OutcomeUnknown` when the reply is lost and `once` was
  * not given, and as every operation.
  */
 export const append = <A, Slot extends string>(
@@ -70,25 +77,30 @@ export const append = <A, Slot extends string>(
     )
     const trim = options.trim === undefined ? {} : { trim: options.trim }
     if (options.once === undefined) return yield* redis.run(Command.xadd(stream.key, { value: text }, trim))
-    const remember = Duration.toMillis(Duration.fromInputUnsafe(options.remember ?? "10 minutes"))
-    return yield* redis.run(appendOnce(stream.key, text, options.once, remember, options.trim))
+    const remember = Option.getOrElse(Duration.fromInput(options.remember ?? "10 minutes"), () => Duration.zero)
+    if (!Duration.between(remember, { minimum: shortest, maximum: longest })) {
+      return yield* new RedisFailure({ reason: new InvalidInput({ problem: "remember is not 10 seconds to a year" }) })
+    }
+    return yield* redis.run(appendOnce(stream.key, text, options.once, Duration.toMillis(remember), options.trim))
   })
 
 /**
  * Gives a group's events to a handler, one after the other, for ever; each event goes to one consumer of the group, and
- * at least once. It is acknowledged when the handler has succeeded. A failure or a defect of the handler is tried again
- * in place, after `retryAfter`; after `attempts` the event goes to the dead letters, and so does at once what the schema
+ * at least once. It is acknowledged when the handler has succeeded. A handler that fails, dies or ends interrupted is tried
+ * again in place, after `retryAfter`; after `attempts` the event goes to the dead letters, and so does at once what the schema
  * does not decode. What a consumer left that crashed is taken over by another after `claimAfter`; a handler that runs
  * longer keeps its events.
  *
  * The events of a consumer come in their order; what was taken over comes later. A reconnection, a failover and a flush
  * of the server are survived: the group is made when it is missing, and then reads from the first event. It holds one
- * connection of `pool_size`. Interruption leaves the event in hand unacknowledged, for the next start under this name.
+ * connection of `pool_size`. Interruption leaves the event in hand unacknowledged, for the next start under this name;
+ * only that one is counted as given once more, and after `attempts` of that it goes to the dead letters.
  *
  * - `group`: its name; the events before the group was made are given too, unless `from` is `now`
  * - `consumer`: a name that no other process uses, and that this one uses again after a restart
  *
- * Fails with what another try does not mend, such as `WrongType` or `PermissionDenied`.
+ * Fails with what another try does not mend, such as `WrongType` or `PermissionDenied`; with `InvalidInput` at once for
+ * options out of their ranges; with `Closed` when the client is closed, after the handler that runs.
  */
 export const consume = <A, Slot extends string, E, R>(
   stream: EventStream<A, Slot>,
@@ -134,7 +146,7 @@ export interface DeadLetter {
   readonly group: string
   /** What the server kept of the event: JSON text, unless `problem` is `Undecodable`. */
   readonly text: string
-  /** The tag of the handler's failure, or `Defect`, `Undecodable`, or `Deliveries`: consumers died with it in hand. */
+  /** The tag of the handler's failure, or `Defect`, `Interrupted`, `Undecodable`, or `Deliveries`: consumers died of it. */
   readonly problem: string
 }
 

@@ -63,7 +63,9 @@ const joined = (first: string, parts: ReadonlyArray<string>): Result.Result<stri
 }
 
 /**
- * A key: words and parts with colons between them, such as `session:p1`.
+ * A key: words and parts with colons between them, such as `session:p1`. Words and parts share the colon: of `session`
+ * with `ban` and `p1`, and `session:ban` with `p1`, the key is the same. So the words of one family of keys must not be
+ * the beginning of another's, unless the parts between them cannot be alike.
  *
  * - `words`: what the program says, a literal: letters, digits, `_`, `-` and `:`
  * - `parts`: what comes from elsewhere: 1 to 256 bytes each, letters and digits of any script and `_ . @ + = ~ -`, not

@@ -107,7 +107,8 @@ export class Redis extends Context.Service<
     ) => Effect.Effect<{ readonly [K in keyof C]: Result.Result<Command.Replies<C>[K], RedisFailure> }>
     /**
      * Runs operations of one slot with nothing between them (MULTI): all or none, but for an operation that fails when
-     * it is its turn, such as with `WrongType`. Redis does not undo the others then, and the effect fails with the first.
+     * it is its turn, such as with `WrongType`. Redis does not undo the others then: the effect fails with the first, and
+     * is `partial`, not safe to retry. Fails with `OutcomeUnknown` too when MULTI is refused that was allowed before.
      */
     readonly transaction: <Slot extends string, const C extends ReadonlyArray<Command.Command<unknown, Slot>>>(
       commands: C & ReadonlyArray<Command.Command<unknown, Slot>>
@@ -130,7 +131,8 @@ export class Redis extends Context.Service<
      * them and gets a `Gap`; it never holds up others. What the channel's schema does not decode is left out, counted
      * (`redis_messages_undecodable_total`) and logged once for each subscription.
      *
-     * Fails with what no reconnection mends: `PermissionDenied`, `Authentication`, `TlsFailed`, `Rejected`.
+     * Fails with what no reconnection mends: `PermissionDenied`, `TlsFailed`, `Rejected`, and `Closed` when the client is
+     * closed. A password that was changed is waited for, as by all that is connected.
      */
     readonly subscribe: <A>(channel: Channel.Typed<A>) => Stream.Stream<Channel.Event<A>, RedisFailure>
     /**
@@ -140,7 +142,7 @@ export class Redis extends Context.Service<
      * - `keys`: of one slot
      * - `body`: reads, on the connection that it is given or any other, and gives the operations, of the same slot. It may
      *   run several times. When it fails or is interrupted nothing is applied
-     * - `attempts`: how often it is begun, 10 unless given
+     * - `attempts`: how often it is begun, 1 or more, 10 unless given
      *
      * Holds a connection of `pool_size`, see `reserve`. Fails with `Conflict` when a key changed each time, with
      * `OutcomeUnknown` when the reply to EXEC is lost, with what `body` fails with, and as `transaction`.

@@ -167,6 +167,13 @@ export class UnexpectedReply extends Reason.permanent<UnexpectedReply>("xdooria/
   }
 }
 
+/** The client is closed: the scope of its layer has ended. The operation was not sent. */
+export class Closed extends Reason.permanent<Closed>("xdooria/redis/Closed")("Closed", {}) {
+  override get message(): string {
+    return "the client is closed"
+  }
+}
+
 /** The server refuses the operation for another reason. `code`: the first word of its answer, such as `ERR`. */
 export class Rejected extends Reason.permanent<Rejected>("xdooria/redis/Rejected")("Rejected", {
   code: Schema.String
@@ -198,6 +205,7 @@ export const RedisFailureReason = Schema.Union([
   Conflict,
   PoolExhausted,
   UnexpectedReply,
+  Closed,
   Rejected
 ])
 
@@ -209,12 +217,18 @@ export type RedisFailureReason = typeof RedisFailureReason.Type
  *
  * - `command`: which operation, such as `GET` or a script's name, where one was run
  * - `at`: the servers as host:port, at start
+ * - `partial`: true where a part of the operation is done and is not undone: it failed in the middle of a transaction, or
+ *   a script raised it. Then it is not safe to retry, whatever its reason says
  */
 export class RedisFailure extends Reason.error<RedisFailure>("xdooria/redis/RedisFailure")("RedisFailure", {
   reason: RedisFailureReason,
   command: Schema.optionalKey(Schema.String),
-  at: Schema.optionalKey(Schema.String)
+  at: Schema.optionalKey(Schema.String),
+  partial: Schema.optionalKey(Schema.Boolean)
 }) {
+  override get isSafeToRetry(): boolean {
+    return this.partial !== true && this.reason.isSafeToRetry
+  }
   override get message(): string {
     return `redis ${[this.command, this.at].filter((part) => part !== undefined).join(" ")}: ${this.reason.message}`.replace(
       "redis :",

@@ -108,15 +108,23 @@ export const makeLive = (
     yield* watch(nodes, at)
     const calls = yield* Calls.make(nodes, keyPrefix, commandTimeout)
     const pool = new Pool(nodes, { prefix: keyPrefix, size: poolSize, acquireTimeout, commandTimeout })
+    const subscribe = yield* makeSubscribe(nodes, values)
+    // The last to be added is the first to run: whatever ends then knows why.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        nodes.isClosed = true
+        pool.close()
+      })
+    )
     return Redis.of({
       run: calls.run,
       // Their replies are those of the commands, one by one.
       batch: (commands) => batch(calls, commands) as never,
       transaction: (commands) => transaction(calls, commands) as never,
       reserve: pool.reserve,
-      subscribe: yield* makeSubscribe(nodes, values),
+      subscribe,
       // Its replies too are those of its commands.
-      watch: watchKeys({ keyPrefix, reserve: pool.reserve }) as never,
+      watch: watchKeys(keyPrefix, pool) as never,
       scan: scan(nodes, keyPrefix, commandTimeout),
       keyPrefix,
       native: Effect.sync(() => nodes.natives)

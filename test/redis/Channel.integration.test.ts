@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
@@ -244,6 +245,18 @@ suites("channels", (options) => {
 })
 
 RealServer.suite("redis", "channels with long messages", (address) => {
+  it.live("give a message that is larger than that to who is not behind", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis
+      const channel = yield* plain
+      const heard = yield* hearing(channel)
+      const text = "x".repeat(3 * 1024 * 1024)
+      yield* redis.run(yield* Effect.fromResult(Command.publish(channel, { n: 1, text })))
+      yield* heard.first(isMessage)
+      assert.deepStrictEqual(yield* heard.all, [{ _tag: "Gap" }, { _tag: "Message", value: { n: 1, text } }])
+    }).pipe(Effect.scoped, withClient(single(address), { commandTimeout: Duration.seconds(5) }))
+  )
+
   it.live("keep no more of them for who falls behind than some megabytes", () =>
     Effect.gen(function* () {
       const redis = yield* Redis

@@ -75,12 +75,22 @@ suites("EventStream", (options, kind) => {
     it.live("forgets an id after its time", () =>
       Effect.gen(function* () {
         const stream = yield* fresh
-        const once = { once: "op1", remember: "1 millis" } as const
+        const redis = yield* Redis
+        const once = { once: "op1", remember: "10 seconds" } as const
         const first = yield* EventStream.append(stream, event(1), once)
-        yield* eventually(
-          "the id is forgotten",
-          Effect.map(EventStream.append(stream, event(1), once), (id) => id !== first)
-        )
+        // As if its time were over.
+        yield* redis.run(Command.zadd(Key.beside(stream.key, "xd:appended-at"), [{ member: "op1", score: 1 }]))
+        assert.notStrictEqual(yield* EventStream.append(stream, event(1), once), first)
+      }).pipe(run)
+    )
+
+    it.live("refuses to remember an id for less long than a call may be repeated", () =>
+      Effect.gen(function* () {
+        const stream = yield* fresh
+        for (const remember of ["9999 millis", 0, Number.NaN, "Infinity"] as const) {
+          const { reason } = yield* Effect.flip(EventStream.append(stream, event(1), { once: "op1", remember }))
+          assert.deepInclude(reason, { _tag: "InvalidInput", problem: "remember is not 10 seconds to a year" })
+        }
       }).pipe(run)
     )
 
@@ -398,7 +408,7 @@ suites("EventStream", (options, kind) => {
           [{ attempts: 0 }, /^attempts/],
           [{ attempts: 1.5 }, /^attempts/],
           [{ claimAfter: 0 }, /^claimAfter/],
-          [{ claimAfter: "infinity" }, /^claimAfter/],
+          [{ claimAfter: "Infinity" }, /^claimAfter/],
           [{ retryAfter: 0 }, /^retryAfter/]
         ] as const) {
           const consuming = EventStream.consume(stream, { group: "g", consumer: "c", ...options }, () => Effect.void)

@@ -149,10 +149,14 @@ describe("a command on the wire", () => {
     assert.strictEqual(inputProblem("k", "a\udc00b"), "a text is not well-formed")
   })
 
-  it("is refused with more than 512 MB, or with too many arguments", () => {
+  it("is refused with more than 511 MB, or with too many arguments", () => {
     // Not filled: the pages are never touched.
     const half = new Uint8Array(257 * 1024 * 1024)
-    assert.strictEqual(inputProblem("k", half, half), "more than 512 MB")
+    assert.strictEqual(inputProblem("k", half, half), "more than 511 MB")
+    // Bytes count, not code units; and no text becomes longer than texts can be.
+    assert.strictEqual(inputProblem("é".repeat(268_000_000)), "more than 511 MB")
+    const quarter = "a".repeat(134_217_728)
+    assert.strictEqual(inputProblem(quarter, quarter, quarter, quarter), "more than 511 MB")
     assert.strictEqual(problemOfAll(Array.from({ length: 1_048_577 }, () => "a")), "more than 1048576 arguments")
   })
 

@@ -51,7 +51,7 @@ const swap = Script.make({
 /** Refuses the first call as a server does that still loads, and counts. */
 const flaky = Script.make({
   name: "contract.flaky",
-  lua: "local n = redis.call('INCR', KEYS[1]) if n == 1 then return redis.error_reply('LOADING it') end return n",
+  lua: "local n = redis.call('INCR', KEYS[1]) if n == 1 then return redis.error_reply('LOADING Redis is loading the dataset in memory') end return n",
   keys: ["calls"],
   args: () => [],
   reply: Command.integer
@@ -128,10 +128,54 @@ export const suite = <E>(name: string, layer: Layer.Layer<Redis, E>): void =>
           const redis = yield* Redis
           const key = yield* freshKey
           const names = ["MULTI", "EXEC", "WATCH", "SUBSCRIBE", "MONITOR", "SELECT", "QUIT", "BLPOP", "WAIT", "AUTH"]
-          for (const command of [...names.map((one) => anyOf(one, key)), anyOf("select", "1")]) {
+          const all = [
+            ...names.map((one) => anyOf(one, key)),
+            anyOf("select", "1"),
+            anyOf("client", "reply", "SKIP"),
+            anyOf("CLIENT", "TRACKING", "ON"),
+            anyOf("CLIENT", "NO-EVICT", "ON"),
+            anyOf("SCRIPT", "DEBUG", "YES"),
+            anyOf("xread", "COUNT", "1", "block", "700", "STREAMS", key, "$"),
+            anyOf("XREADGROUP", "GROUP", "g", "c", "BLOCK", "700", "STREAMS", key, ">")
+          ]
+          for (const command of all) {
             assert.strictEqual(yield* tagOf(redis.run(command)), "InvalidInput", command.name)
           }
           assert.isFalse(yield* redis.run(Command.exists(key)))
+          // What only looks so.
+          yield* redis.run(Command.xgroupCreate(key, "BLOCK", "0"))
+          assert.deepStrictEqual(yield* redis.run(Command.xreadGroup(key, "BLOCK", "BLOCK", ">")), [])
+          assert.isNumber(yield* redis.run(Command.make("client", ["id"], Command.integer)))
+        })
+      )
+
+      it.effect("does not call a script safe to retry that fails in the middle", () =>
+        Effect.gen(function* () {
+          const redis = yield* Redis
+          for (const [answer, reason] of [
+            [`redis.call("LPUSH", KEYS[1], "x")`, { _tag: "WrongType" }],
+            [`return redis.error_reply("TRYAGAIN x")`, { _tag: "Rejected", code: "TRYAGAIN" }],
+            [`return redis.error_reply("LOADING x")`, { _tag: "Rejected", code: "LOADING" }],
+            [`return redis.error_reply("NOSCRIPT x")`, { _tag: "Rejected", code: "NOSCRIPT" }],
+            [`return redis.error_reply("READONLY x")`, { _tag: "Rejected", code: "READONLY" }],
+            [`return redis.error_reply("MOVED x")`, { _tag: "Rejected", code: "MOVED" }],
+            [`error("x")`, { _tag: "Rejected", code: "ERR" }]
+          ] as const) {
+            const key = yield* freshKey
+            const lua = `redis.call("INCR", KEYS[1]) ${answer}`
+            const script = Script.make({ name: "half", lua, keys: ["of"], args: () => [], reply: Command.integer })
+            const own = Effect.scoped(Effect.flatMap(redis.reserve(key), ({ run }) => run(script([key]))))
+            for (const run of [redis.run(script([key])), Effect.asVoid(redis.transaction([script([key])])), own]) {
+              const failure = yield* Effect.flip(Effect.asVoid(run))
+              assert.deepInclude(failure.reason, reason)
+              assert.isTrue(failure.partial)
+              assert.isFalse(failure.isSafeToRetry)
+            }
+            assert.strictEqual(yield* redis.run(Command.get(key)), "3")
+            const again = yield* Effect.flip(redis.run(Command.idempotent(script([key]))))
+            assert.isTrue(again.isSafeToRetry)
+            assert.strictEqual(yield* redis.run(Command.get(key)), "4")
+          }
         })
       )
 
@@ -363,6 +407,9 @@ export const suite = <E>(name: string, layer: Layer.Layer<Redis, E>): void =>
             ])
           )
           assert.deepStrictEqual([failed.reason._tag, failed.command], ["Rejected", "INCRBY"])
+          assert.isFalse(failed.isSafeToRetry)
+          const alone = yield* Effect.flip(redis.transaction([Command.incrBy(key, 1)]))
+          assert.deepStrictEqual([alone.reason._tag, alone.isSafeToRetry], ["Rejected", true])
           assert.strictEqual(yield* redis.run(Command.get(Key.beside(key, "xd:x"))), "y")
         })
       )
@@ -449,7 +496,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Redis, E>): void =>
             })
           )
           assert.isNull(yield* conflict)
-          yield* Effect.scoped(Effect.flatMap(redis.reserve(key), (own) => own.run(ok("MULTI"))))
+          yield* Effect.scoped(Effect.flatMap(redis.reserve(key), (own) => own.run(ok("multi"))))
           // Were it the same connection, this would be queued.
           yield* Effect.scoped(Effect.flatMap(redis.reserve(key), (own) => own.run(Command.set(key, "z"))))
           assert.strictEqual(yield* redis.run(Command.get(key)), "z")

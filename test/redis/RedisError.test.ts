@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import { InvalidKey, OutcomeUnknown, RedisFailure, RedisFailureReason } from "xdooria/redis"
-import { classify, lost, redirectionOf, refused } from "../../src/redis/internal/classify.ts"
+import { Command, InvalidKey, OutcomeUnknown, RedisFailure, RedisFailureReason, Script, WrongType } from "xdooria/redis"
+import { byScript, classify, lost, redirectionOf, refused } from "../../src/redis/internal/classify.ts"
 
 const canary = "canary8f2"
 
@@ -64,6 +64,60 @@ describe("a server's answer", () => {
   }
 })
 
+describe("an answer to a script", () => {
+  const script = Script.make({ name: "s", lua: "", keys: [], args: () => [], reply: Command.ok })([])
+  const at = " script: 6f1ed002ab5595859014ebf0951522d9a3d3b2a1, on @user_script:1."
+
+  it("is the server's, word by word, or the script's", () => {
+    for (const text of [
+      "MOVED 3999 127.0.0.1:6381",
+      "ASK 3999 ::1:6381",
+      "NOSCRIPT No matching script. Please use EVAL.",
+      "NOSCRIPT No matching script.",
+      "LOADING Redis is loading the dataset in memory",
+      "LOADING Valkey is loading the dataset in memory",
+      "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+      "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+      "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+      "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' flag is not set on the script.",
+      "READONLY You can't write against a read only replica.",
+      `READONLY You can't write against a read only replica.${at}`,
+      "READONLY Can not run script with write flag on readonly replica",
+      `NOREPLICAS Not enough good replicas to write.${at}`,
+      `MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. And so on${at}`,
+      `MISCONF Errors writing to the AOF file: No space left on device${at}`,
+      "NOAUTH Authentication required.",
+      "NOPERM this user has no permissions to run the 'eval' command",
+      "NOPERM User u has no permissions to run the 'eval' command",
+      "NOPERM No permissions to access a key",
+      "CROSSSLOT Keys in request don't hash to the same slot",
+      "TRYAGAIN Multiple keys request during rehashing of slot",
+      "CLUSTERDOWN The cluster is down",
+      "CLUSTERDOWN The cluster is down and only accepts read commands",
+      "CLUSTERDOWN Hash slot not served"
+    ]) {
+      for (const error of replies(text)) assert.isUndefined(byScript(script, error), text)
+      for (const error of replies(`${text} x`)) {
+        if (!/^(MISCONF|NOPERM this|NOPERM User|MASTERDOWN)/.test(text)) assert.isDefined(byScript(script, error), text)
+      }
+    }
+    assert.isUndefined(byScript(script, byNode("ECONNRESET")))
+    assert.isUndefined(byScript(Command.make("GET", [], Command.text), replies("LOADING x")[0]))
+    assert.isDefined(byScript(Command.make("EVALSHA", [], Command.text), replies("LOADING x")[0]))
+  })
+
+  it("that is the script's is never one that passes by itself", () => {
+    for (const [answer] of answers) {
+      const found = byScript(script, replies(`${answer} x`)[0])
+      if (found !== undefined && found._tag !== "OutOfMemory" && found._tag !== "WritesRefused") {
+        assert.isFalse(found.isRetryable, answer)
+      }
+    }
+    const raised = byScript(script, replies(`OOM command not allowed when used memory > 'maxmemory'.${at}`)[0])
+    assert.deepStrictEqual({ ...raised }, { _tag: "OutOfMemory" })
+  })
+})
+
 describe("no answer", () => {
   const errors: ReadonlyArray<readonly [unknown, string]> = [
     [new Error("Connection is closed."), "connection closed"],
@@ -121,7 +175,15 @@ describe("a redirection", () => {
   })
 
   it("is nothing else", () => {
-    for (const message of ["MOVED __proto__ a:1", "MOVED 1", "ERR MOVED 1 a:1", "MOVED 1 a:b", "MOVED -1 a:1"]) {
+    for (const message of [
+      "MOVED __proto__ a:1",
+      "MOVED 1",
+      "ERR MOVED 1 a:1",
+      "MOVED 1 a:b",
+      "MOVED -1 a:1",
+      "MOVED 1 a:0",
+      "ASK 1 a:65536"
+    ]) {
       assert.isUndefined(of(message))
     }
     assert.isUndefined(redirectionOf(new Error("MOVED 1 a:1")))
@@ -135,6 +197,12 @@ describe("RedisFailure", () => {
     assert.deepStrictEqual([failure.isRetryable, failure.isSafeToRetry], [true, false])
     const invalid = new RedisFailure({ reason: new InvalidKey({ part: 0, problem: "p" }) })
     assert.strictEqual(invalid.message, "redis: a key cannot be built: p")
+  })
+
+  it("is not safe to retry where a part is done", () => {
+    const whole = new RedisFailure({ reason: new WrongType() })
+    const part = new RedisFailure({ reason: new WrongType(), partial: true })
+    assert.deepStrictEqual([whole.isSafeToRetry, part.isSafeToRetry, part.isRetryable], [true, false, false])
   })
 
   it("has a sentence for each of its reasons, and goes over the wire", () => {

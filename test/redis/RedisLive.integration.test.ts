@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,11 +10,12 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Health } from "xdooria/health"
 import * as HealthLive from "xdooria/health/live"
-import { Command, Key, Redis, type RedisFailure, type RedisOptions } from "xdooria/redis"
+import { Channel, Command, EventStream, Key, Redis, type RedisFailure, type RedisOptions } from "xdooria/redis"
 import { layerLive } from "xdooria/redis/live"
 import { pathOf } from "../pg/TlsServer.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
@@ -43,6 +45,8 @@ const tagOf = <A, R>(effect: Effect.Effect<A, RedisFailure, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason._tag)
 
 const key = Result.getOrThrow(Key.make("live", "k"))
+
+const channel = Result.getOrThrow(Channel.make("live", Schema.String)("c"))
 
 const increment = (redis: Redis["Service"]) => redis.run(Command.incrBy(key, 1))
 
@@ -121,11 +125,55 @@ RealServer.suite("redis", "RedisLive", (address) => {
       yield* Effect.yieldNow
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(pending)).reason._tag, "Timeout")
-      assert.strictEqual(yield* tagOf(redis.run(Command.time)), "Unavailable")
-      assert.strictEqual(yield* tagOf(redis.transaction([Command.get(key)])), "Unavailable")
-      assert.strictEqual(yield* tagOf(Effect.scoped(redis.reserve())), "Unavailable")
+      assert.strictEqual(yield* tagOf(redis.run(Command.time)), "Closed")
+      assert.strictEqual(yield* tagOf(redis.transaction([Command.get(key)])), "Closed")
+      assert.strictEqual(yield* tagOf(redis.watch([key], () => Effect.succeed([]))), "Closed")
+      assert.strictEqual(yield* tagOf(Effect.scoped(redis.reserve())), "Closed")
+      assert.strictEqual(yield* tagOf(Stream.runDrain(redis.scan("live"))), "Closed")
+      assert.strictEqual(yield* tagOf(Stream.runDrain(redis.subscribe(channel))), "Closed")
       const [result] = yield* redis.batch([Command.get(key)])
-      assert.isTrue(Result.isFailure(result))
+      assert.strictEqual(yield* tagOf(Effect.fromResult(result)), "Closed")
+    })
+  )
+
+  it.live("ends what runs for long when its scope closes", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const redis = yield* Scope.provide(build({ ...at(address), poolSize: 2 }), scope)
+      const stream = EventStream.make(key, Schema.String)
+      const heard = yield* Deferred.make<void>()
+      const consuming = yield* Effect.forkChild(
+        Effect.flip(
+          Effect.provideService(
+            EventStream.consume(stream, { group: "g", consumer: "c" }, () => Effect.void),
+            Redis,
+            redis
+          )
+        )
+      )
+      const hearing = yield* Effect.forkChild(
+        Effect.flip(Stream.runForEach(redis.subscribe(channel), () => Deferred.succeed(heard, undefined)))
+      )
+      yield* Deferred.await(heard)
+      yield* eventually(
+        "the group is there",
+        Effect.map(Effect.result(redis.run(Command.xinfoGroups(key))), Result.isSuccess)
+      )
+      yield* redis.run(Command.del(key))
+      yield* Effect.scoped(redis.reserve())
+      const blocking = yield* Effect.forkChild(
+        Effect.flip(
+          Effect.scoped(Effect.flatMap(redis.reserve(), (own) => own.run(Command.blpop(key, "left", 60_000))))
+        ),
+        { startImmediately: true }
+      )
+      const waiting = yield* Effect.forkChild(Effect.flip(Effect.scoped(redis.reserve())), { startImmediately: true })
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(hearing)).reason._tag, "Closed")
+      assert.strictEqual((yield* Fiber.join(consuming)).reason._tag, "Closed")
+      assert.strictEqual((yield* Fiber.join(waiting)).reason._tag, "Closed")
+      // It may have taken a value.
+      assert.include(["OutcomeUnknown", "Closed"], (yield* Fiber.join(blocking)).reason._tag)
     })
   )
 
@@ -165,6 +213,11 @@ RealServer.suite("redis", "RedisLive", (address) => {
           "PermissionDenied"
         )
         assert.strictEqual(yield* redis.run(Command.get(key)), "x")
+        assert.strictEqual(
+          yield* tagOf(redis.watch([key], () => Effect.succeed([Command.set(key, "y")]))),
+          "PermissionDenied"
+        )
+        assert.strictEqual(yield* redis.run(Command.get(key)), "x")
         // Without EXEC the connection would queue what others run.
         yield* admin.run(raw("ACL", "SETUSER", "game", "+multi"))
         assert.strictEqual(yield* tagOf(redis.transaction([Command.set(key, "y")])), "PermissionDenied")
@@ -172,6 +225,69 @@ RealServer.suite("redis", "RedisLive", (address) => {
         yield* admin.run(raw("ACL", "SETUSER", "game", "+exec"))
         assert.deepStrictEqual(yield* redis.transaction([Command.set(key, "y"), Command.get(key)]), [undefined, "y"])
       })
+    )
+
+    it.live("does not say that nothing was done where MULTI is refused after it was allowed", () =>
+      Effect.gen(function* () {
+        const node = yield* server
+        const password = Redacted.make("canary8f2")
+        const admin = yield* build({ ...at(node), password })
+        yield* admin.run(raw("ACL", "SETUSER", "game", "on", ">canary9a1", "~live:*", "+@all"))
+        const redis = yield* build({ ...at(node), username: "game", password: Redacted.make("canary9a1"), poolSize: 1 })
+        const twice = [Command.incrBy(key, 1), Command.incrBy(key, 1)] as const
+        const watched = redis.watch([key], () => Effect.succeed(twice))
+        yield* watched
+        yield* redis.transaction(twice)
+        yield* admin.run(raw("ACL", "SETUSER", "game", "-multi"))
+        for (const effect of [redis.transaction(twice), watched]) {
+          const failure = yield* Effect.flip(effect)
+          assert.strictEqual(failure.reason._tag, "OutcomeUnknown")
+          assert.isFalse(failure.isSafeToRetry)
+        }
+        const after = yield* redis.run(Command.get(key))
+        // From here on it is asked first.
+        assert.strictEqual(yield* tagOf(redis.transaction(twice)), "PermissionDenied")
+        assert.strictEqual(yield* tagOf(watched), "PermissionDenied")
+        assert.strictEqual(yield* redis.run(Command.get(key)), after)
+      })
+    )
+
+    it.live("tells that the password was changed, and goes on when it is back", () =>
+      Effect.gen(function* () {
+        const node = yield* server
+        const admin = yield* build({ ...at(node), password: Redacted.make("canary8f2") })
+        const user = (password: string) =>
+          admin.run(raw("ACL", "SETUSER", "game", "on", "resetpass", `>${password}`, "~*", "&*", "+@all"))
+        yield* user("canary9a1")
+        const reporter = yield* Health.Reporter
+        const states = yield* Recorder.make<string>()
+        yield* Effect.forkScoped(
+          Stream.runForEach(reporter.changes, (all) => {
+            const state = all.get("redis")
+            return states.record(state?.status === "down" ? state.detail : (state?.status ?? "none"))
+          })
+        )
+        const redis = yield* build({ ...at(node), username: "game", password: Redacted.make("canary9a1") })
+        const gaps = yield* Recorder.make<string>()
+        const hearing = yield* Effect.forkChild(
+          Stream.runForEach(redis.subscribe(channel), ({ _tag }) => gaps.record(_tag))
+        )
+        yield* gaps.atLeast(1)
+        yield* user("canary5c3")
+        yield* admin.run(raw("CLIENT", "KILL", "USER", "game"))
+        yield* eventually(
+          "calls say so",
+          Effect.map(Effect.result(increment(redis)), (result) => {
+            return Result.isFailure(result) && result.failure.reason._tag === "Authentication"
+          })
+        )
+        yield* states.first((state) => state.includes("password"))
+        yield* user("canary9a1")
+        yield* gaps.atLeast(2)
+        yield* eventually("calls work", Effect.map(Effect.result(increment(redis)), Result.isSuccess))
+        assert.isUndefined(hearing.pollUnsafe())
+        yield* Fiber.interrupt(hearing)
+      }).pipe(Effect.provide(HealthLive.HealthLive), quiet)
     )
   })
 

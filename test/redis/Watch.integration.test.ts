@@ -104,6 +104,23 @@ suites("watch", (options, kind) => {
     }).pipe(run)
   )
 
+  it.live("does nothing when one of the operations cannot be sent, or attempts is out of range", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis
+      const key = yield* gold
+      for (const bad of [Command.set(key, "\ud800"), Command.make("discard", [], Command.ok)]) {
+        const operations = [Command.incrBy(key, 1), bad, Command.incrBy(key, 1)] as never
+        const error: RedisFailure = yield* Effect.flip(redis.watch([key], () => Effect.succeed(operations)))
+        assert.strictEqual(error.reason._tag, "InvalidInput")
+      }
+      for (const attempts of [0, -1, Number.NaN]) {
+        const error = yield* Effect.flip(redis.watch([key], adding(key, 1), attempts))
+        assert.strictEqual(error.reason._tag, "InvalidInput")
+      }
+      assert.deepStrictEqual(yield* redis.watch([key], adding(key, 1)), [undefined, "1"])
+    }).pipe(run)
+  )
+
   it.live("fails with what an operation fails with when it is its turn", () =>
     Effect.gen(function* () {
       const redis = yield* Redis
@@ -114,6 +131,8 @@ suites("watch", (options, kind) => {
       )
       assert.deepInclude(error, { command: "HSET" })
       assert.strictEqual(error.reason._tag, "WrongType")
+      assert.isTrue(error.partial)
+      assert.isFalse(error.isSafeToRetry)
       assert.strictEqual(yield* redis.run(Command.get(key)), "texts")
     }).pipe(run)
   )
@@ -140,7 +159,7 @@ RealServer.suite("redis", "watch on a bad network", (address) => {
         const direct = yield* client(single(address), { keyPrefix })
         const behind = yield* client(single(address), { keyPrefix, addrs: [`127.0.0.1:${proxy.port}`] })
         const key = yield* gold
-        const cut = yield* proxy.onRequest((bytes) => bytes.includes("EXEC"), "cutAfterReply")
+        const cut = yield* proxy.onRequest((bytes) => bytes.includes("SET") && bytes.includes("EXEC"), "cutAfterReply")
         const error = yield* Effect.flip(
           Redis.use((redis) => redis.watch([key], adding(key, 1))).pipe(Effect.provide(behind))
         )

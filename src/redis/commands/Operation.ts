@@ -47,7 +47,7 @@ export type Replies<C extends ReadonlyArray<Any>> = { readonly [K in keyof C]: C
 /**
  * A command that this module lacks.
  *
- * - `name`: in capital letters
+ * - `name`: one word; becomes capital letters
  * - `args`: keys must be keys, and so get the prefix
  * - `decode`: see {@link text}, {@link integer} and their neighbours
  * - `idempotent`: whether it is a read, or done twice is done once; false unless given
@@ -66,7 +66,7 @@ export const make = <A, Slot extends string = never>(
   }
 ): Command<A, Slot> => ({
   [TypeId]: (slot) => slot,
-  name,
+  name: options?.script === undefined ? name.toUpperCase() : name,
   args,
   decode,
   isIdempotent: options?.idempotent === true,

@@ -1,10 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Command from "../Command.ts"
-import { RedisFailure, type RedisFailureReason, Unavailable } from "../RedisError.ts"
+import { Closed, RedisFailure, type RedisFailureReason, Rejected, Unavailable } from "../RedisError.ts"
 import { hostAndPort } from "./address.ts"
 import type { Calls } from "./Calls.ts"
-import { classify, lost, type Redirection, redirectionOf } from "./classify.ts"
+import { byScript, classify, lost, type Redirection, redirectionOf } from "./classify.ts"
 import type { Connection, Receiver } from "./Connection.ts"
 import type { Place } from "./slot.ts"
 import * as Wire from "./wire.ts"
@@ -85,7 +85,11 @@ export abstract class Call implements Receiver {
   /** What becomes of it when it was not done. */
   protected answered(error: unknown): void {
     const redirection = redirectionOf(error)
-    if (redirection !== undefined) return this.redirected(redirection)
+    if (redirection !== undefined) {
+      if (this.calls.nodes.isCluster) return this.redirected(redirection)
+      // A node of a cluster that was configured as a single server, or somebody who plays one: no other is gone to.
+      return this.failed(new Rejected({ code: redirection.isMoved ? "MOVED" : "ASK" }))
+    }
     this.failed(classify(error, { wasSent: true, isIdempotent: this.isIdempotent }))
   }
 
@@ -147,6 +151,7 @@ export abstract class Call implements Receiver {
   expire(): void {
     this.calls.leave(this)
     const { isIdempotent, isSent, problem } = this
+    if (!isSent && problem?._tag !== "Timeout" && this.calls.nodes.isClosed) return this.fail(new Closed())
     this.fail(isSent || problem === undefined ? lost("no reply in time", { wasSent: isSent, isIdempotent }) : problem)
   }
 }
@@ -193,6 +198,11 @@ export class Single<A> extends Call {
 
   protected override answered(error: unknown): void {
     const { script } = this.command
+    const own = byScript(this.command, error)
+    if (own !== undefined) {
+      this.calls.leave(this)
+      return this.resume(Effect.fail(begun(this.command, own, true)))
+    }
     const isForgotten = script !== undefined && this.isByHash && classify(error, notSent)._tag === "NoScript"
     if (!isForgotten) return super.answered(error)
     this.connection!.scripts.delete(script.sha)
@@ -211,6 +221,22 @@ export const wireOf = (command: Command.Any, body: Wire.Encoded, isKnown: boolea
   if (script === undefined) return Wire.command([name], body)
   const { keys, lua, sha } = script
   return Wire.command(isKnown ? ["EVALSHA", sha, String(keys)] : ["EVAL", lua, String(keys)], body)
+}
+
+/** A failure of a command that had begun. What is idempotent may be done again, a part of it too. */
+export const begun = (command: Command.Any, reason: RedisFailureReason, isPartial: boolean): RedisFailure =>
+  new RedisFailure({ reason, command: command.name, ...(isPartial && !command.isIdempotent ? { partial: true } : {}) })
+
+/** What an error means that is the answer to one of the commands of a transaction, which has done the others. */
+export const inTransaction = (
+  commands: ReadonlyArray<Command.Any>,
+  command: Command.Any,
+  error: unknown
+): RedisFailure => {
+  const own = byScript(command, error)
+  const isPartial = commands.some((one) => !one.isIdempotent && (one !== command || own !== undefined))
+  const reason = own ?? classify(error, { wasSent: true, isIdempotent: false })
+  return new RedisFailure({ reason, command: command.name, ...(isPartial ? { partial: true } : {}) })
 }
 
 /** What a reply means to the command. */

@@ -4,26 +4,15 @@ import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Command from "../Command.ts"
-import { CrossSlot, InvalidInput, RedisFailure, type RedisFailureReason, Unavailable } from "../RedisError.ts"
+import { Closed, CrossSlot, InvalidInput, RedisFailure, type RedisFailureReason, Unavailable } from "../RedisError.ts"
 import { type Call, Single } from "./Call.ts"
 import type { Nodes } from "./Nodes.ts"
+import { needsOwn } from "./own.ts"
 import { type Place, placeOf } from "./slot.ts"
 import * as Wire from "./wire.ts"
 
 /** How often what waits for another try is looked at. */
 const retryStep = "10 millis"
-
-/** Commands that change what the connection does with those after them, or that block: not on one that all share. */
-const ownConnection: ReadonlySet<string> = new Set(
-  (
-    "MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR " +
-    "SELECT AUTH HELLO RESET QUIT ASKING READONLY READWRITE SYNC PSYNC WAIT WAITAOF BLPOP BRPOP BRPOPLPUSH BLMOVE " +
-    "BLMPOP BZPOPMIN BZPOPMAX BZMPOP"
-  ).split(" ")
-)
-
-const needsOwn = ({ blockMillis, name, script }: Command.Any): boolean =>
-  blockMillis !== undefined || (script === undefined && ownConnection.has(name.toUpperCase()))
 
 /** Checks and encodes a command for the shared connections. */
 export const encoded = (command: Command.Any, prefix: string): Result.Result<Wire.Encoded, InvalidInput> =>
@@ -42,7 +31,6 @@ export class Calls {
   private readonly random: Random.Random
   private first: Call | undefined
   private last: Call | undefined
-  private isClosed = false
   /** Those of them that wait for another try. */
   private readonly waiting = new Set<Call>()
   private readonly some = Latch.makeUnsafe(false)
@@ -84,9 +72,9 @@ export class Calls {
 
   /** Begins a call; it will be told its end. */
   begin(call: Call): void {
-    if (this.isClosed) {
+    if (this.nodes.isClosed) {
       call.isDone = true
-      return call.fail(new Unavailable({ detail: "the client is closed" }))
+      return call.fail(new Closed())
     }
     call.previous = this.last
     if (this.last === undefined) {
@@ -120,7 +108,8 @@ export class Calls {
   /** Why a place has no connection, as the reason of a call that was not sent. */
   unavailable(place: Place | undefined): RedisFailureReason {
     const problem = this.nodes.problemOf(place)
-    return problem._tag === "Unavailable" ? problem : new Unavailable({ detail: problem.message })
+    const isPlain = problem._tag === "Unavailable" || problem._tag === "Authentication" || problem._tag === "Closed"
+    return isPlain ? problem : new Unavailable({ detail: problem.message })
   }
 
   private retryAll(isDue: (call: Call) => boolean): void {
@@ -129,7 +118,6 @@ export class Calls {
   }
 
   private close(): void {
-    this.isClosed = true
     this.expire(Infinity)
   }
 

@@ -5,7 +5,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { ClusterDown, type RedisFailureReason, Unavailable } from "../RedisError.ts"
+import { Closed, ClusterDown, type RedisFailureReason, Unavailable } from "../RedisError.ts"
 import type { Redirection } from "./classify.ts"
 import { type Connection, dial, type DialOptions } from "./Connection.ts"
 import { lookupTimeout, primaryOf, slotsOf } from "./lookup.ts"
@@ -64,6 +64,8 @@ const isUp = (node: Node): boolean => node.connection?.isOpen === true
  */
 export class Nodes {
   readonly isCluster: boolean
+  /** Whether its client takes nothing more. Set before anything of it ends, so that all that ends says the same. */
+  isClosed = false
   /** Called when a server can be given calls again. */
   onReady: () => void = () => {}
   private readonly options: NodesOptions
@@ -106,7 +108,7 @@ export class Nodes {
       })
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
-          for (const connection of nodes.open) connection.close()
+          for (const connection of nodes.open) connection.close(new Closed())
         }).pipe(Effect.andThen(Effect.timeoutOption(nodes.allEnded, "1 second")))
       )
       if (options.kind === "single") nodes.want(options.addresses[0]!)
@@ -133,6 +135,7 @@ export class Nodes {
 
   /** Why there is no connection for a place. */
   problemOf(place: Place | undefined): RedisFailureReason {
+    if (this.isClosed) return new Closed()
     return this.nodeOf(place)?.problem ?? this.problem ?? new ClusterDown()
   }
 
@@ -226,11 +229,19 @@ export class Nodes {
     options: DialOptions = this.options.dial,
     onMade: (connection: Connection) => void = () => {}
   ): Effect.Effect<Connection, RedisFailureReason> =>
-    dial(address, options, (connection) => {
+    Effect.suspend(() => (this.isClosed ? Effect.fail(new Closed()) : this.dialNow(address, options, onMade)))
+
+  private dialNow(
+    address: string,
+    options: DialOptions,
+    onMade: (connection: Connection) => void
+  ): Effect.Effect<Connection, RedisFailureReason> {
+    return dial(address, options, (connection) => {
       this.open.add(connection)
       connection.native.once("end", () => this.open.delete(connection))
       onMade(connection)
     })
+  }
 
   private get allEnded(): Effect.Effect<void> {
     return Effect.forEach(this.open, ({ ended }) => ended, { concurrency: "unbounded", discard: true })
@@ -292,6 +303,8 @@ export class Nodes {
       if (!node.isWanted) return connection.close()
       node.failures = 0
       node.connection = connection
+      // Of what its next end is told before anything else is known.
+      node.problem = connection.reason
       this.lookUpNow.openUnsafe()
       this.onReady()
       yield* Effect.raceFirst(connection.ended, this.listen(connection))

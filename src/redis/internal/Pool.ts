@@ -5,12 +5,13 @@ import type * as Scope from "effect/Scope"
 import type * as Command from "../Command.ts"
 import type * as Key from "../Key.ts"
 import type { Runner } from "../Redis.ts"
-import { CrossSlot, PoolExhausted, RedisFailure, type RedisFailureReason, Unavailable } from "../RedisError.ts"
-import { decoded, wireOf } from "./Call.ts"
+import { Closed, CrossSlot, PoolExhausted, RedisFailure, type RedisFailureReason, Unavailable } from "../RedisError.ts"
+import { begun, decoded, wireOf } from "./Call.ts"
 import { refusal } from "./Calls.ts"
-import { classify, lost } from "./classify.ts"
+import { byScript, classify, lost } from "./classify.ts"
 import type { Connection } from "./Connection.ts"
 import type { Nodes } from "./Nodes.ts"
+import { changes } from "./own.ts"
 import { placeOf } from "./slot.ts"
 import * as Wire from "./wire.ts"
 
@@ -30,10 +31,6 @@ const ping = Wire.words("PING")
 /** Commands after which a connection treats the next ones in another way, and those that end that. */
 const altering: ReadonlySet<string> = new Set(["MULTI", "WATCH"])
 const restoring: ReadonlySet<string> = new Set(["DISCARD", "EXEC", "UNWATCH"])
-/** Those after which it is not given to anybody else. */
-const spoiling: ReadonlySet<string> = new Set(
-  "SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR SELECT AUTH HELLO RESET QUIT ASKING READONLY CLIENT".split(" ")
-)
 
 /** One reservation: what must be given back, whenever it is looked at, so that an interrupt at any point leaks nothing. */
 class Lease {
@@ -43,7 +40,12 @@ class Lease {
   connection: Connection | undefined
 }
 
-type Grant = (effect: Effect.Effect<void>) => void
+type Grant = (effect: Effect.Effect<void, RedisFailureReason>) => void
+
+/** A connection of its own, for this room. */
+export interface Reserved extends Runner {
+  readonly connection: Connection
+}
 
 /**
  * Connections of their own, for one user at a time each. At most `size` exist; who waits for one is served in order. They
@@ -65,18 +67,29 @@ export class Pool {
 
   /** A connection, until the scope ends; on a cluster to the server that has the key. */
   readonly reserve = (key?: Key.Any): Effect.Effect<Runner, RedisFailure, Scope.Scope> =>
+    Effect.map(this.reserved(key), ({ run }) => ({ run }))
+
+  /** As {@link reserve}, with the connection itself. */
+  readonly reserved = (key?: Key.Any): Effect.Effect<Reserved, RedisFailure, Scope.Scope> =>
     Effect.suspend(() => {
       const lease = new Lease()
       return Effect.addFinalizer(() => Effect.sync(() => this.giveBack(lease))).pipe(
         Effect.andThen(this.granted(lease)),
         Effect.andThen(this.connected(lease, key)),
         Effect.mapError((reason) => new RedisFailure({ reason })),
-        Effect.map((connection): Runner => ({ run: this.runOn(lease, connection) }))
+        Effect.map((connection): Reserved => ({ connection, run: this.runOn(lease, connection) }))
       )
     })
 
+  /** Ends those who wait. */
+  close(): void {
+    for (const grant of this.waiting.values()) grant(Effect.fail(new Closed()))
+    this.waiting.clear()
+  }
+
   private granted(lease: Lease): Effect.Effect<void, RedisFailureReason> {
-    return Effect.callback<void>((resume) => {
+    return Effect.callback<void, RedisFailureReason>((resume) => {
+      if (this.nodes.isClosed) return resume(Effect.fail(new Closed()))
       if (this.held < this.options.size) {
         this.held++
         lease.isHeld = true
@@ -170,7 +183,7 @@ export class Pool {
         if (placeOf([command], prefix) === "cross") return refusal(command, new CrossSlot())
         if (!lease.isHeld) return refusal(command, new Unavailable({ detail: "the reservation has ended" }))
         if (altering.has(command.name)) lease.isAltered = true
-        if (spoiling.has(command.name)) lease.isSpoiled = true
+        if (changes(command)) lease.isSpoiled = true
         return Effect.flatMap(this.reply(lease, connection, command, wireOf(command, body.success, false)), (reply) =>
           decoded(command, reply)
         ).pipe(
@@ -194,7 +207,11 @@ export class Pool {
           if (restoring.has(command.name)) lease.isAltered = false
           resume(Effect.succeed(Wire.replyOf(reply, command.isBinary)))
         },
-        onError: (error) => resume(refusal(command, classify(error, { wasSent: true, ...command })))
+        onError: (error) => {
+          const own = byScript(command, error)
+          const reason = own ?? classify(error, { wasSent: true, ...command })
+          resume(Effect.fail(begun(command, reason, own !== undefined)))
+        }
       })
       if (!isSent) return resume(refusal(command, connection.reason))
       return Effect.sync(() => connection.close())

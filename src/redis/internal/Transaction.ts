@@ -1,10 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Command from "../Command.ts"
-import { ClusterDown, CrossSlot, RedisFailure, type RedisFailureReason, UnexpectedReply } from "../RedisError.ts"
-import { Call, decoded, wireOf } from "./Call.ts"
+import {
+  ClusterDown,
+  CrossSlot,
+  OutcomeUnknown,
+  RedisFailure,
+  type RedisFailureReason,
+  UnexpectedReply
+} from "../RedisError.ts"
+import { Call, decoded, inTransaction, wireOf } from "./Call.ts"
 import { type Calls, encoded, refusal } from "./Calls.ts"
-import { classify, type Redirection } from "./classify.ts"
+import { classify, isAnswer, type Redirection } from "./classify.ts"
 import type { Connection, Receiver } from "./Connection.ts"
 import { type Place, placeOf } from "./slot.ts"
 import * as Wire from "./wire.ts"
@@ -28,6 +35,8 @@ class Transaction extends Call {
   private readonly resume: Resume
   /** Why the server did not queue a command. */
   private refusal: unknown
+  /** Whether MULTI itself was refused, so that the commands after it were done one by one. */
+  private isUnbound = false
 
   constructor(
     calls: Calls,
@@ -74,7 +83,9 @@ class Transaction extends Call {
   write(connection: Connection): boolean {
     this.refusal = undefined
     const queued: Receiver = { onReply: () => {}, onError: (error) => (this.refusal ??= error) }
-    if (!connection.send(multi, queued)) return false
+    this.isUnbound = false
+    const first: Receiver = { onReply: () => {}, onError: () => (this.isUnbound = true) }
+    if (!connection.send(multi, first)) return false
     for (const wire of this.wires) connection.send(wire, queued)
     return connection.send(exec, this)
   }
@@ -88,6 +99,11 @@ class Transaction extends Call {
   }
 
   protected override answered(error: unknown): void {
+    if (this.isUnbound && isAnswer(error)) {
+      // The user might when the connection was asked.
+      this.connection!.mayMulti = false
+      return this.failed(new OutcomeUnknown({ detail: "MULTI was refused" }))
+    }
     const isDiscarded = classify(error, untilExec)._tag === "Rejected" && this.refusal !== undefined
     super.answered(isDiscarded ? this.refusal : error)
   }
@@ -106,7 +122,7 @@ class Transaction extends Call {
     return Effect.forEach(this.commands, (command, index) => {
       const one: unknown = reply[index]
       return one instanceof Error
-        ? refusal(command, classify(one, untilExec))
+        ? Effect.fail(inTransaction(this.commands, command, one))
         : decoded(command, Wire.replyOf(one, command.isBinary))
     })
   }

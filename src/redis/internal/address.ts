@@ -7,3 +7,6 @@ export const hostAndPort = (address: string): { readonly host: string; readonly 
 /** The address of a host and a port. */
 export const addressOf = (host: string, port: number): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
+
+/** Whether a server can listen there. */
+export const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536

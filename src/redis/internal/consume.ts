@@ -9,6 +9,7 @@ import * as Command from "../Command.ts"
 import type * as Key from "../Key.ts"
 import type { Redis, Runner } from "../Redis.ts"
 import { InvalidInput, RedisFailure } from "../RedisError.ts"
+import { passes } from "./classify.ts"
 import { bury, inHand, keep, takeOver } from "./eventScripts.ts"
 
 /** How a group's events are consumed. */
@@ -46,22 +47,22 @@ const beginning = "0-0"
 
 const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
 
+const isCount = (count: number): boolean => Number.isSafeInteger(count) && count >= 1 && count <= 1000
+
+/** Whether a time is at least so many milliseconds, and a day at most. */
+const lasts = (input: Duration.Input | undefined, least: number): boolean => {
+  if (input === undefined) return true
+  const millis = Option.map(Duration.fromInput(input), Duration.toMillis)
+  return Option.isSome(millis) && millis.value >= least && millis.value <= 86_400_000
+}
+
 /** What of the options is out of its range. */
 const problemIn = ({ attempts = 5, batch = 16, claimAfter, retryAfter }: ConsumeOptions): string | undefined => {
-  const isCount = (count: number) => Number.isSafeInteger(count) && count >= 1 && count <= 1000
-  const lasts = (input: Duration.Input | undefined, least: number) => {
-    if (input === undefined) return true
-    const millis = Option.map(Duration.fromInput(input), Duration.toMillis)
-    return Option.isSome(millis) && millis.value >= least && millis.value <= 86_400_000
-  }
   if (!isCount(batch)) return "batch is not 1 to 1000"
   if (!isCount(attempts)) return "attempts is not 1 to 1000"
   if (!lasts(claimAfter, 100)) return "claimAfter is not 100 ms to a day"
   return lasts(retryAfter, 1) ? undefined : "retryAfter is not 1 ms to a day"
 }
-
-/** A password that was changed while this runs, and will be known again: all that is connected waits for that. */
-const passes = ({ isRetryable, reason }: RedisFailure): boolean => isRetryable || reason._tag === "Authentication"
 
 const isRejected =
   (...codes: ReadonlyArray<string>) =>

@@ -1,8 +1,9 @@
 import * as Effect from "effect/Effect"
 import type * as Command from "../Command.ts"
 import { type RedisFailureReason, Unavailable } from "../RedisError.ts"
-import { addressOf, hostAndPort } from "./address.ts"
+import { addressOf, hostAndPort, isPort } from "./address.ts"
 import type { Connection } from "./Connection.ts"
+import { slotCount } from "./slot.ts"
 import * as Wire from "./wire.ts"
 
 /** How long a question about the servers may take. */
@@ -23,12 +24,14 @@ export interface Range {
   readonly address: string
 }
 
+const isSlot = (slot: unknown): slot is number => typeof slot === "number" && slot >= 0 && slot < slotCount
+
 /** Reads the answer of CLUSTER SLOTS: of each range its slots and its primary. `host`: of the one that was asked. */
 const rangesOf = (reply: Command.Reply, host: string): ReadonlyArray<Range> =>
   (Array.isArray(reply) ? reply : []).flatMap((range: Command.Reply) => {
     const [first, last, primary] = Array.isArray(range) ? range : []
     const [name, port] = Array.isArray(primary) ? primary : []
-    return typeof first === "number" && typeof last === "number" && typeof port === "number"
+    return isSlot(first) && isSlot(last) && typeof port === "number" && isPort(port)
       ? [{ first, last, address: addressOf(typeof name === "string" && name !== "" ? name : host, port) }]
       : []
   })
@@ -43,7 +46,7 @@ export const slotsOf = (connection: Connection): Effect.Effect<ReadonlyArray<Ran
 export const primaryOf = (connection: Connection, name: string): Effect.Effect<string, RedisFailureReason> =>
   Effect.flatMap(answered(connection, Wire.words("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)), (reply) => {
     const [host, port] = Array.isArray(reply) ? reply : []
-    return typeof host === "string" && typeof port === "string"
+    return typeof host === "string" && host !== "" && typeof port === "string" && isPort(Number(port))
       ? Effect.succeed(addressOf(host, Number(port)))
       : Effect.fail(new Unavailable({ detail: "the sentinel knows no such primary" }))
   })

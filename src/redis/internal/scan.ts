@@ -6,7 +6,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Command from "../Command.ts"
 import * as Key from "../Key.ts"
-import { ClusterDown, RedisFailure, type RedisFailureReason, Timeout } from "../RedisError.ts"
+import { Closed, ClusterDown, RedisFailure, type RedisFailureReason, Timeout } from "../RedisError.ts"
 import type { Nodes } from "./Nodes.ts"
 import * as Wire from "./wire.ts"
 
@@ -30,6 +30,7 @@ const escaped = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&")
 const pageOf = (nodes: Nodes, address: string, cursor: string, pattern: string, timeout: Duration.Duration) => {
   const wire = Wire.words("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize)
   return Effect.suspend((): Effect.Effect<Command.Reply, RedisFailureReason> => {
+    if (nodes.isClosed) return Effect.fail(new Closed())
     if (!nodes.addresses.includes(address)) return Effect.fail(new ClusterDown())
     const connection = nodes.connectionTo(address)
     return connection === undefined ? Effect.fail(nodes.problem ?? new Timeout()) : connection.ask(wire)

@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
@@ -9,7 +9,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Channel from "../Channel.ts"
 import type { Redis, RedisOptions } from "../Redis.ts"
-import type { RedisFailure } from "../RedisError.ts"
+import { Closed, RedisFailure } from "../RedisError.ts"
+import { passes } from "./classify.ts"
 import type { Nodes } from "./Nodes.ts"
 import * as Link from "./link.ts"
 import { slotOf } from "./slot.ts"
@@ -29,8 +30,10 @@ class Reader {
   }
 
   offer(text: string | undefined): void {
+    const behind = this.size
     this.size += text?.length ?? 0
-    if (Queue.sizeUnsafe(this.queue) >= limit.messages || this.size > limit.size) {
+    // A single message may be larger than what is kept for those who are behind.
+    if (Queue.sizeUnsafe(this.queue) >= limit.messages || (behind > 0 && this.size > limit.size)) {
       while (Queue.sizeUnsafe(this.queue) > 0) Queue.takeUnsafe(this.queue)
       this.size = 0
       Queue.offerUnsafe(this.queue, undefined)
@@ -89,8 +92,8 @@ const dial = (nodes: Nodes, place: string) =>
     Effect.tapError(() => nodes.lookedUp),
     Effect.retry({
       schedule: backoff,
-      while: ({ reason }: RedisFailure) =>
-        (reason.isRetryable || reason._tag === "Rejected") && (place === Link.anywhere || nodes.isPrimary(place))
+      while: (error: RedisFailure) =>
+        (passes(error) || error.reason._tag === "Rejected") && (place === Link.anywhere || nodes.isPrimary(place))
     })
   )
 
@@ -127,14 +130,19 @@ export const make = (
       once(topic).pipe(
         Effect.andThen(topic.name.isSharded ? nodes.lookedUp : Effect.void),
         Effect.tapError(() => nodes.lookedUp),
-        Effect.retry({ schedule: backoff, while: (error: RedisFailure) => error.isRetryable }),
+        Effect.retry({ schedule: backoff, while: passes }),
         Effect.forever
       )
 
+    const heard = new Set<Topic>()
     const topics: RcMap.RcMap<string, Topic> = yield* RcMap.make({
       lookup: (id: string) =>
         Effect.gen(function* () {
           const topic = new Topic({ isSharded: id.startsWith("s"), text: id.slice(1) })
+          yield* Effect.acquireRelease(
+            Effect.sync(() => heard.add(topic)),
+            () => Effect.sync(() => heard.delete(topic))
+          )
           yield* follow(topic).pipe(
             Effect.catchCause((cause) =>
               Effect.andThen(
@@ -148,8 +156,16 @@ export const make = (
         })
     })
 
+    // Before the fibers end that would otherwise leave their readers waiting.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const topic of heard) topic.fail(Cause.fail(closed()))
+      })
+    )
+
     return <A>(channel: Channel.Typed<A>) =>
       Effect.gen(function* () {
+        if (nodes.isClosed) return yield* closed()
         const text = Channel.render(channel, options.keyPrefix)
         const topic = yield* RcMap.get(topics, Link.idOf({ isSharded: channel.isSharded, text }))
         const reader = new Reader(yield* Queue.unbounded<string | undefined, RedisFailure>())
@@ -160,6 +176,8 @@ export const make = (
         return events(channel, reader)
       }).pipe(Stream.unwrap)
   })
+
+const closed = () => new RedisFailure({ reason: new Closed() })
 
 const gap = { _tag: "Gap" } as const
 

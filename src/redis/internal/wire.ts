@@ -7,8 +7,14 @@ import { InvalidInput } from "../RedisError.ts"
 /** A command as it is written to a connection. */
 export type Wire = string | Buffer
 
-/** The longest operation, in bytes: what a server takes as one argument, and less than it takes at once. */
-const maxBytes = 512 * 1024 * 1024
+/**
+ * The longest operation, in bytes: what a server takes as one argument, and the longest text that Node makes, less 1 MB for
+ * what stands around the arguments, such as a script.
+ */
+const maxBytes = 511 * 1024 * 1024
+
+/** What stands around one argument, in bytes at most. */
+const frame = 16
 
 /** What a server took as one command before it took more. */
 const maxArguments = 1024 * 1024
@@ -39,7 +45,7 @@ export interface Encoded {
   readonly body: Wire
 }
 
-const tooLarge = Result.fail(new InvalidInput({ problem: "more than 512 MB" }))
+const tooLarge = Result.fail(new InvalidInput({ problem: "more than 511 MB" }))
 
 /** Encodes the arguments of a command. */
 export const encode = (args: ReadonlyArray<Command.Argument>, prefix: string): Result.Result<Encoded, InvalidInput> => {
@@ -55,8 +61,9 @@ export const encode = (args: ReadonlyArray<Command.Argument>, prefix: string): R
       if (problem !== undefined) return Result.fail(new InvalidInput({ problem }))
     }
     const value = rendered(argument, prefix)
-    // A code unit is a byte at least; what is larger is not put together.
-    bytes += value.length
+    // A code unit is a byte at least: a text that is far too long is not counted.
+    if (value.length > maxBytes) return tooLarge
+    bytes += frame + (typeof value === "string" ? Buffer.byteLength(value) : value.byteLength)
     if (bytes > maxBytes) return tooLarge
     if (typeof value === "string") text += bulk(value)
     else {
