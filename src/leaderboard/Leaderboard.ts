@@ -32,7 +32,7 @@ export interface View<out A extends Score> {
   readonly order: Order
   readonly ties: Ties
   readonly score: "number" | "int64"
-  /** How long a closed season is kept, in milliseconds, once its rewards are given; undefined without seasons. */
+  /** How long a settled season is kept, in milliseconds; Infinity for ever; undefined without seasons. */
   readonly keepMillis: number | undefined
   /** The closed season that is read; undefined for the board as it is now. */
   readonly season: string | undefined
@@ -171,9 +171,15 @@ export type Period =
   | { readonly every: "day"; readonly zone?: DateTime.TimeZone }
   | { readonly every: "week"; readonly zone?: DateTime.TimeZone; readonly startsOn?: 0 | 1 | 2 | 3 | 4 | 5 | 6 }
 
-/** What a reset did: the season that is open now, the one that it closed, and those whose rewards it finished. */
+/**
+ * What a reset did.
+ *
+ * - `open`: the season that is open now; undefined when none is, because it was closed by hand
+ * - `closed`: the season that it closed. Of resets that run at once, one says so
+ * - `settled`: the seasons whose rewards it finished; not those that another one is giving just now
+ */
 export interface Reset {
-  readonly open: string
+  readonly open: string | undefined
   readonly closed: string | undefined
   readonly settled: ReadonlyArray<string>
 }
@@ -188,7 +194,8 @@ type PlanOptions = { readonly ties: "plan"; readonly order?: "descending"; reado
  * - `order`: `descending` unless given
  * - `ties`: `first` unless given; `plan` is descending and of numbers
  * - `score`: `number` unless given; `int64` for bigints
- * - `seasons`: makes it a board of seasons. `keep`: how long a settled season can be read
+ * - `seasons`: makes it a board of seasons. `keep`: how long a settled season can be read: more than 0, in whole
+ *   milliseconds, rounded up; `Duration.infinity` for ever. Anything else is InvalidBoard when the board is used
  */
 export type BoardOptions = { readonly key: string; readonly seasons?: { readonly keep: Duration.Input } } & (
   | PlanOptions
@@ -299,7 +306,9 @@ export class Leaderboard extends Context.Service<
     /**
      * Hands the entries of a closed season to `reward`, from the top, and notes how far it came after each 100. It goes
      * on from there when it is run again, so each reward is delivered at least once. The season is then settled, and
-     * ends after `keep`. What `reward` fails with stops it.
+     * ends after `keep`. What `reward` fails with stops it. One at a time hands them out: it has a claim on the season
+     * for 10 seconds by the clock of the store, which it renews. Another one waits until the season is settled, or goes
+     * on when the claim has ended. Fails with Unreadable when the result is not there any more.
      */
     readonly settle: <A extends Score, E, R>(
       board: SeasonBoard<A>,
@@ -313,7 +322,10 @@ export class Leaderboard extends Context.Service<
      * Makes the season of an instant the open one, and settles every season that is closed and not settled: also one
      * whose settling was cut short. Run it as often as you like, from several processes: it does what is missing. After
      * missed resets the open season is closed late, with all that was written to it, and the seasons in between never
-     * were. An instant before the open season changes nothing. A season is named by the date on which it begins.
+     * were. An instant before the latest season opens nothing, nor does one in a season that was closed by hand; what is
+     * closed is settled all the same. What another one is settling just now is left to it. A season whose settling
+     * fails does not keep the others: the first failure is told when all were tried. A season is named by the date on
+     * which it begins.
      */
     readonly reset: <A extends Score, E, R>(
       board: SeasonBoard<A>,
@@ -334,7 +346,7 @@ export class Leaderboard extends Context.Service<
       order,
       ties,
       score,
-      keepMillis: seasons === undefined ? undefined : Duration.toMillis(seasons.keep),
+      keepMillis: seasons === undefined ? undefined : Math.ceil(Duration.toMillis(seasons.keep)),
       season: undefined
     } as unknown as BoardOf<O>
   }

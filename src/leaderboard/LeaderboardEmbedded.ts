@@ -5,7 +5,19 @@ import * as Input from "./internal/input.ts"
 import * as Memory from "./internal/memory.ts"
 import { byScore } from "./internal/order.ts"
 import * as Service from "./internal/service.ts"
-import { operationMillis, type Placed, type Row, type Store, type Target, type Write } from "./internal/store.ts"
+import {
+  type Advance,
+  type Claim,
+  claimMillis,
+  operationMillis,
+  type Placed,
+  type Row,
+  type Store,
+  type Target,
+  type Turn,
+  type Turned,
+  type Write
+} from "./internal/store.ts"
 import * as Tree from "./internal/tree.ts"
 import { Leaderboard, type Score } from "./Leaderboard.ts"
 import {
@@ -43,6 +55,74 @@ const shut = ({ view }: Target, board: Memory.Memory, season: string | undefined
   (board.open !== undefined && (season ?? board.open) === board.open)
     ? undefined
     : refused(new SeasonClosed({ open: board.open ?? "" }))
+
+/** Whether a reset has nothing to turn: a season of that date or a later one was opened before. */
+const isReached = ({ open = "", reached, seasons }: Memory.Memory, opening: string): boolean =>
+  open >= opening || reached >= opening || seasons.has(opening)
+
+/** Why a turn is refused, or undefined. */
+const refusalOf = (board: Memory.Memory, { closing, isForward, opening }: Turn) => {
+  const { open, seasons } = board
+  const isOpen = closing !== undefined && open === closing
+  if (!isForward && closing !== undefined && !isOpen && !seasons.has(closing)) return refused(new SeasonNotFound())
+  if (opening === undefined || open === opening) return undefined
+  if (open !== undefined && !isOpen) return refused(new SeasonOpen({ open }))
+  return !isForward && seasons.has(opening) ? refused(new SeasonClosed({ open: open ?? "" })) : undefined
+}
+
+/** Ends one season and begins another. */
+const turned = (board: Memory.Memory, turn: Turn, now: number): Turned | LeaderboardError => {
+  const { by, closing, isForward, opening } = turn
+  if (!isForward || !isReached(board, opening!)) {
+    const problem = refusalOf(board, turn)
+    if (problem !== undefined) return problem
+    if (closing !== undefined && board.open === closing) {
+      const frozen = Memory.freeze(board)
+      board.frozen.set(closing, frozen)
+      const members = frozen.byMember.size
+      board.seasons.set(closing, { ...board.seasons.get(closing)!, state: "closed", closed: now, members, closer: by })
+      board.open = undefined
+    }
+    if (opening !== undefined && board.open === undefined) {
+      board.open = opening
+      const nobody = { until: undefined, closer: undefined, settler: undefined, claimed: 0 }
+      const times = { opened: now, closed: undefined }
+      board.seasons.set(opening, { id: opening, state: "open", members: 0, rewarded: 0, ...times, ...nobody })
+      if (/^\d{4}-\d\d-\d\d$/.test(opening) && opening > board.reached) board.reached = opening
+    }
+  }
+  return {
+    isClosedByIt: closing !== undefined && board.seasons.get(closing)?.closer === by,
+    open: board.open
+  }
+}
+
+/** Notes how far the rewards of a season came, and who hands them out. */
+const advanced = (
+  keepMillis: number,
+  board: Memory.Memory,
+  { by, rewarded, season, step }: Advance,
+  now: number
+): Claim | LeaderboardError => {
+  const known = board.seasons.get(season)
+  if (known === undefined || known.state === "open") return refused(new SeasonNotFound())
+  const isMine = known.settler === by || (known.state === "closed" && known.claimed <= now)
+  const isWritten = isMine && known.state === "closed"
+  const noted = {
+    ...known,
+    rewarded: Math.max(rewarded, known.rewarded),
+    ...(isWritten ? { settler: by, claimed: step === "leave" ? 0 : now + claimMillis } : {}),
+    ...(isWritten && step === "all" ? { state: "settled" as const, until: now + keepMillis } : {})
+  }
+  board.seasons.set(season, noted)
+  return {
+    state: noted.state === "settled" ? "settled" : "closed",
+    members: noted.members,
+    rewarded: noted.rewarded,
+    isMine,
+    leftMillis: Math.max(0, known.claimed - now)
+  }
+}
 
 const makeStore = (): Store => {
   const boards = new Map<string, Memory.Memory>()
@@ -126,41 +206,8 @@ const makeStore = (): Store => {
         const { end, start } = Memory.span(target.view, ranking, range)
         return end - start
       }),
-    turn: (target, closing, opening) =>
-      step(target, (board, now) => {
-        const isOpen = closing !== undefined && board.open === closing
-        if (closing !== undefined && !isOpen && !board.seasons.has(closing)) return refused(new SeasonNotFound())
-        const stays = isOpen ? undefined : board.open
-        if (opening !== undefined && stays !== opening) {
-          if (stays !== undefined) return refused(new SeasonOpen({ open: stays }))
-          if (board.seasons.has(opening)) return refused(new SeasonClosed({ open: board.open ?? "" }))
-        }
-        if (isOpen) {
-          const frozen = Memory.freeze(board)
-          board.frozen.set(closing, frozen)
-          const season = board.seasons.get(closing)!
-          board.seasons.set(closing, { ...season, state: "closed", closed: now, members: frozen.byMember.size })
-          board.open = undefined
-        }
-        if (opening !== undefined && board.open === undefined) {
-          board.open = opening
-          const times = { opened: now, closed: undefined, until: undefined }
-          board.seasons.set(opening, { id: opening, state: "open", members: 0, rewarded: 0, ...times })
-        }
-        return undefined
-      }),
-    advance: (target, season, rewarded, isSettled) =>
-      step(target, (board, now) => {
-        const known = board.seasons.get(season)
-        if (known === undefined) return refused(new SeasonNotFound())
-        const until = isSettled ? now + target.view.keepMillis! : known.until
-        board.seasons.set(season, {
-          ...known,
-          rewarded: Math.max(rewarded, known.rewarded),
-          ...(isSettled && known.state === "closed" ? { state: "settled", until } : {})
-        })
-        return undefined
-      }),
+    turn: (target, turn) => step(target, (board, now) => turned(board, turn, now)),
+    advance: (target, advance) => step(target, (board, now) => advanced(target.view.keepMillis!, board, advance, now)),
     seasons: (target) => step(target, (board) => [...board.seasons.values()])
   }
 }

@@ -76,8 +76,8 @@ const makeStore = (redis: Redis["Service"]): Store => {
     slice: (target, from) => read(Scripts.slice(target, from)),
     many: (target, members) => read(Scripts.many(target, members)),
     count: (target, range) => read(Scripts.count(target, range)),
-    turn: (target, closing, opening) => write(Scripts.turn(target, closing, opening)),
-    advance: (target, season, rewarded, isSettled) => write(Scripts.advance(target, season, rewarded, isSettled)),
+    turn: (target, turn) => write(Scripts.turn(target, turn)),
+    advance: (target, advance) => write(Scripts.advance(target, advance)),
     seasons: Effect.fnUntraced(function* (target) {
       const ids = yield* read(Scripts.seasonIds(target))
       const seasons = yield* Effect.forEach(ids, (id) => read(Scripts.season(target, id)), { concurrency: 16 })

@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { Leaderboard, LeaderboardEmbedded, makeEmbedded } from "xdooria/leaderboard"
 import { seasonAt } from "../../src/leaderboard/internal/seasons.ts"
@@ -33,7 +36,35 @@ describe("makeEmbedded", () => {
   )
 })
 
+describe("a settler", () => {
+  it.effect("keeps its claim while a reward takes its time", () =>
+    Effect.gen(function* () {
+      const boards = yield* makeEmbedded
+      const board = fresh({ seasons: { keep: "1 day" } })
+      yield* boards.open(board, "s1")
+      yield* boards.set(board, "ann", 1)
+      yield* boards.close(board, "s1")
+      const begun = yield* Deferred.make<void>()
+      const slow = yield* Effect.forkChild(
+        boards.settle(board, "s1", () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.sleep("1 minute")))
+      )
+      yield* Deferred.await(begun)
+      yield* TestClock.adjust("59 seconds")
+      const instant = DateTime.makeUnsafe("2026-11-24T00:00:00Z")
+      const { settled } = yield* boards.reset(board, { every: "day" }, instant, () => Effect.die("not by two"))
+      assert.deepStrictEqual(settled, [])
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(slow)).state, "settled")
+    })
+  )
+})
+
 describe("a board", () => {
+  it("keeps a season for whole milliseconds", () => {
+    const board = Leaderboard.board({ key: "arena", seasons: { keep: Duration.nanos(1_000_001n) } })
+    assert.strictEqual(board.keepMillis, 2)
+  })
+
   it("is a value: what is not given has its default", () => {
     const { key, keepMillis, order, parts, score, season, ties } = Leaderboard.within(
       Leaderboard.board({ key: "arena", seasons: { keep: "1 day" } }),

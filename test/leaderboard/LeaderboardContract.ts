@@ -1,6 +1,9 @@
 import { assert, layer as layerTest } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { type Board, Leaderboard, limits, type Reward, type Score } from "xdooria/leaderboard"
@@ -619,6 +622,129 @@ export const suite = <E>(
         assert.deepStrictEqual(late, { open: "2026-11-27", closed: "2026-11-24", settled: ["2026-11-24"] })
         assert.deepStrictEqual((yield* at("2026-11-25T12:00:00Z")).open, "2026-11-27")
         assert.deepStrictEqual([...new Set(given)], ["2026-11-23/ann", "2026-11-24/bob"])
+      })
+    )
+
+    const day = { every: "day" } as const
+    const nothing = () => Effect.void
+
+    it.effect("closes a season once and gives each reward once, by five resets at the same time", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        const board = seasonal(60_000)
+        const given: Array<string> = []
+        const note = ({ id }: Reward<number>) =>
+          Effect.andThen(
+            Effect.yieldNow,
+            Effect.sync(() => void given.push(id))
+          )
+        const reset = boards.reset(board, day, DateTime.makeUnsafe("2026-11-24T00:00:00Z"), note)
+        yield* boards.reset(board, day, DateTime.makeUnsafe("2026-11-23T00:00:00Z"), nothing)
+        const members = Array.from({ length: 150 }, (_, i) => [`m${i}`, i] as const)
+        yield* Effect.forEach(members, ([member, score]) => boards.set(board, member, score), { concurrency: 50 })
+        const resets = yield* Effect.all(
+          Array.from({ length: 5 }, () => reset),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          resets.map(({ open }) => open),
+          Array.from({ length: 5 }, () => "2026-11-24")
+        )
+        assert.deepStrictEqual(
+          resets.flatMap(({ closed = [] }) => closed),
+          ["2026-11-23"]
+        )
+        assert.deepStrictEqual(
+          resets.flatMap(({ settled }) => settled),
+          ["2026-11-23"]
+        )
+        assert.strictEqual(given.length, 150)
+        assert.strictEqual(new Set(given).size, 150)
+      })
+    )
+
+    it.effect("lets one settler at a time have a season: another waits, and goes on when the first one fails", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        for (const isFailing of [false, true]) {
+          const board = seasonal(60_000)
+          yield* boards.open(board, "s1")
+          yield* fill(board, five)
+          yield* boards.close(board, "s1")
+          const [begun, ended] = [yield* Deferred.make<void>(), yield* Deferred.make<void, "down">()]
+          const first = yield* Effect.forkChild(
+            boards.settle(board, "s1", () => Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(ended)))
+          )
+          yield* Deferred.await(begun)
+          const given: Array<string> = []
+          const note = ({ member }: Reward<number>) => Effect.sync(() => void given.push(member))
+          // A reset does not wait for it.
+          const { settled } = yield* boards.reset(board, day, DateTime.makeUnsafe("2026-11-23T00:00:00Z"), note)
+          assert.deepStrictEqual([settled, given], [[], []])
+          const second = yield* Effect.forkChild(boards.settle(board, "s1", note))
+          yield* isFailing ? Deferred.fail(ended, "down") : Deferred.succeed(ended, undefined)
+          assert.strictEqual((yield* Fiber.await(first))._tag, isFailing ? "Failure" : "Success")
+          const done = yield* Effect.raceFirst(Fiber.join(second), Effect.forever(advance(500)))
+          assert.include({ ...done }, { state: "settled", rewarded: 5 })
+          assert.deepStrictEqual(given, isFailing ? ["cat", "bob", "ann", "zed", "dan"] : [])
+        }
+      })
+    )
+
+    it.effect("ends in the later of two seasons that are reset to at the same time", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        for (let i = 0; i < 10; i++) {
+          const board = seasonal(60_000)
+          const at = (date: string) => boards.reset(board, day, DateTime.makeUnsafe(`${date}T00:00:00Z`), nothing)
+          yield* at("2026-11-24")
+          yield* boards.set(board, "ann", 1)
+          const dates = i % 2 === 0 ? ["2026-11-25", "2026-11-26"] : ["2026-11-26", "2026-11-25"]
+          const resets = yield* Effect.forEach(dates, at, { concurrency: 2 })
+          assert.strictEqual((yield* at("2026-11-25")).open, "2026-11-26")
+          assert.include(
+            resets.map(({ closed }) => closed),
+            "2026-11-24"
+          )
+        }
+      })
+    )
+
+    it.effect("leaves a season that was closed by hand closed until its period is over, and opens no earlier one", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        const board = seasonal(60_000)
+        const given: Array<string> = []
+        const note = ({ member, season }: Reward<number>) => Effect.sync(() => void given.push(`${season} ${member}`))
+        const at = (date: string) => boards.reset(board, day, DateTime.makeUnsafe(`${date}T10:00:00Z`), note)
+        yield* at("2026-11-24")
+        yield* boards.set(board, "ann", 1)
+        yield* boards.close(board, "2026-11-24")
+        assert.deepStrictEqual(yield* at("2026-11-24"), {
+          open: undefined,
+          closed: undefined,
+          settled: ["2026-11-24"]
+        })
+        assert.deepStrictEqual(yield* at("2026-11-23"), { open: undefined, closed: undefined, settled: [] })
+        assert.deepStrictEqual(yield* at("2026-11-25"), { open: "2026-11-25", closed: undefined, settled: [] })
+        assert.deepStrictEqual(given, ["2026-11-24 ann"])
+      })
+    )
+
+    it.effect("keeps a season for ever when asked to, and refuses to keep one for no time", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        const board = fresh({ seasons: { keep: Duration.infinity } })
+        yield* boards.open(board, "s1")
+        yield* fill(board, five)
+        yield* boards.close(board, "s1")
+        assert.include({ ...(yield* boards.settle(board, "s1", nothing)) }, { state: "settled", rewarded: 5 })
+        yield* advance(50)
+        yield* boards.settle(board, "s1", () => Effect.die("settled already"))
+        assert.strictEqual(yield* boards.count(Leaderboard.season(board, "s1")), 5)
+        for (const keep of [0, -1, Duration.negativeInfinity]) {
+          assert.strictEqual(yield* tagOf(boards.open(fresh({ seasons: { keep } }), "s1")), "InvalidBoard")
+        }
       })
     )
 

@@ -1,6 +1,8 @@
 // What is stored, byte by byte: policy `plan` is what a Go service of the plan reads and writes; the rest stays as it is
 // so that a later version reads it.
 import { assert, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Leaderboard } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
@@ -145,6 +147,48 @@ suites("LeaderboardLive", (options, kind) => {
           assert.strictEqual(lines(yield* boards.top(board)), "bob 7#1, ann 7#2")
           // Only a board of seasons keeps a state.
           assert.strictEqual(yield* call("EXISTS", state), 0)
+        })
+      )
+    )
+
+    it.live("is Unreadable to settle where a result is gone, and a reset goes on with the other seasons", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { boards, call, keyPrefix } = yield* both
+          const board = Leaderboard.board({ key: "own", seasons: { keep: Duration.infinity } })
+          for (const season of ["s1", "s2"]) {
+            yield* boards.open(board, season)
+            yield* boards.set(board, "ann", 1)
+            yield* boards.close(board, season)
+          }
+          yield* call("DEL", `${keyPrefix}xd:board-result:s1:{${keyPrefix}own}`)
+          assert.strictEqual(yield* tagOf(boards.settle(board, "s1", () => Effect.void)), "Unreadable")
+          const instant = DateTime.makeUnsafe("2026-11-24T00:00:00Z")
+          const reset = boards.reset(board, { every: "day" }, instant, () => Effect.void)
+          assert.strictEqual(yield* tagOf(reset), "Unreadable")
+          assert.deepStrictEqual(
+            (yield* boards.seasons(board)).map(({ id, state }) => `${id} ${state}`),
+            ["s1 closed", "s2 settled", "2026-11-24 open"]
+          )
+          // What is kept for ever has no end.
+          assert.strictEqual(yield* call("PTTL", `${keyPrefix}xd:board-season:s2:{${keyPrefix}own}`), -1)
+          // The way out: to give up what is gone.
+          yield* boards.settle(board, "s1", () => Effect.void, { top: 0 })
+          assert.deepStrictEqual((yield* reset).settled, [])
+        })
+      )
+    )
+
+    it.live("moves nothing of a season whose keys are of another type", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { boards, call, keyPrefix } = yield* both
+          const board = Leaderboard.board({ key: "own", seasons: { keep: "1 day" } })
+          yield* boards.open(board, "s1")
+          yield* call("SET", `${keyPrefix}own`, "text")
+          assert.strictEqual(yield* tagOf(boards.close(board, "s1")), "Unreadable")
+          assert.strictEqual(yield* call("GET", `${keyPrefix}own`), "text")
+          assert.strictEqual((yield* boards.seasons(board))[0]?.state, "open")
         })
       )
     )

@@ -3,6 +3,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
 import { Leaderboard, type Reward } from "xdooria/leaderboard"
 import { layerLive } from "xdooria/redis/live"
 import { LeaderboardLive } from "xdooria/leaderboard/live"
@@ -68,7 +69,13 @@ const settle = ({ instant, stopAt }: Work, tell: (report: Report) => void) =>
       )
       return stopAt.isGiven ? Effect.andThen(giving, standing) : standing
     }
-    yield* boards.reset(board, { every: "day" }, DateTime.makeUnsafe(instant), (one) => Effect.asVoid(reward(one)))
+    const at = DateTime.makeUnsafe(instant)
+    const reset = boards.reset(board, { every: "day" }, at, (one) => Effect.asVoid(reward(one)))
+    // As a scheduler does: what one who was killed has claimed is left to it until the claim ends.
+    yield* Effect.repeat(Effect.andThen(reset, boards.seasons(board)), {
+      until: (seasons) => seasons.every(({ state }) => state !== "closed"),
+      schedule: Schedule.spaced("200 millis")
+    })
     tell({ _tag: "Done" })
   })
 

@@ -21,10 +21,15 @@ export const fail = (reason: LeaderboardErrorReason): Effect.Effect<never, Leade
 // A board is a constant of the program: its key is built once. A failure is not kept.
 const targets = new WeakMap<View<Score>, Target>()
 
+const isKept = ({ keepMillis = Infinity }: View<Score>): boolean =>
+  keepMillis > 0 && (keepMillis === Infinity || keepMillis <= Number.MAX_SAFE_INTEGER)
+
 /** The view with its key. */
 export const targetOf = (view: View<Score>): Effect.Effect<Target, LeaderboardError> => {
   const known = targets.get(view)
   if (known !== undefined) return Effect.succeed(known)
+  if (!isKept(view))
+    return fail(new InvalidBoard({ problem: "`keep` is not more than 0 ms, to 2^53-1 ms or infinite" }))
   // The words come from the program, as a literal that is not in the board's type.
   const key = Key.make(view.key as "board", ...view.parts)
   if (Result.isFailure(key)) return fail(new InvalidBoard({ problem: key.failure.reason.message }))

@@ -16,6 +16,19 @@ export interface Frozen {
   readonly byMember: ReadonlyMap<string, Row>
 }
 
+/**
+ * What is not told of a season.
+ *
+ * - `until`: when it ends; undefined before it is settled
+ * - `closer`, `settler`: who closed it, and who hands out its rewards until `claimed`
+ */
+export interface Owned {
+  readonly until: number | undefined
+  readonly closer: string | undefined
+  readonly settler: string | undefined
+  readonly claimed: number
+}
+
 /** A board. */
 export interface Memory {
   ranking: Ranking
@@ -23,7 +36,9 @@ export interface Memory {
   /** That of the last change. */
   tick: number
   open: string | undefined
-  readonly seasons: Map<string, SeasonRow & { readonly until: number | undefined }>
+  /** The latest date that a season was named by; empty before the first. */
+  reached: string
+  readonly seasons: Map<string, SeasonRow & Owned>
   readonly frozen: Map<string, Frozen>
   /** What was replied to operations, until when. */
   readonly operations: Map<string, { readonly print: string; readonly until: number; readonly reply: Moved }>
@@ -37,6 +52,7 @@ export const empty = (): Memory => ({
   byMember: new Map(),
   tick: 0,
   open: undefined,
+  reached: "",
   seasons: new Map(),
   frozen: new Map(),
   operations: new Map()

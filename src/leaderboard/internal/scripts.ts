@@ -9,6 +9,9 @@ import * as Codec from "./codec.ts"
 import * as Lua from "./lua.ts"
 import { endsOf } from "./order.ts"
 import {
+  type Advance,
+  type Claim,
+  claimMillis,
   type Found,
   type From,
   type Moved,
@@ -17,6 +20,8 @@ import {
   type SeasonRow,
   type Slice,
   type Target,
+  type Turn,
+  type Turned,
   type Write
 } from "./store.ts"
 
@@ -72,7 +77,20 @@ const its = ["its state", "its rows", "its members", "its scores"]
 
 const args = (...values: ReadonlyArray<string | number>) => values
 
-const done = orRefused(([word]) => (word === "done" ? Result.succeed(undefined) : unexpected))
+const turned = orRefused<Turned>(([word, closed, open]) =>
+  word === "done" && typeof open === "string"
+    ? Result.succeed({ isClosedByIt: closed === 1, open: open === "" ? undefined : open })
+    : unexpected
+)
+
+const claimed = orRefused<Claim>(([word, state, members = null, rewarded = null, isMine, left = null]) =>
+  word === "done" && (state === "closed" || state === "settled")
+    ? Result.map(
+        Result.all([Command.integer(members), Command.integer(rewarded), Command.integer(left)]),
+        ([members, rewarded, leftMillis]) => ({ state, members, rewarded, isMine: isMine === 1, leftMillis })
+      )
+    : unexpected
+)
 
 const make = (view: View<Score>) => {
   const lua = Lua.textsOf(view)
@@ -171,7 +189,7 @@ const make = (view: View<Score>) => {
       lua: lua.turn,
       keys: [...keys, "seasons", ...its, "opening"],
       args,
-      reply: done,
+      reply: turned,
       idempotent: true
     }),
     advance: Script.make({
@@ -179,7 +197,7 @@ const make = (view: View<Score>) => {
       lua: lua.advance,
       keys: [...keys, ...its],
       args,
-      reply: done,
+      reply: claimed,
       idempotent: true
     })
   }
@@ -279,20 +297,27 @@ export const count = (target: Target, range: ScoreRange<Score>) => {
 }
 
 /** Closes one season, opens another. */
-export const turn = (target: Target, closing: string | undefined, opening: string | undefined) => {
+export const turn = (target: Target, { by, closing, isForward, opening }: Turn) => {
   const { key } = target
   const { keys, scripts } = prepared(target)
   // Where there is none its keys are not looked at.
   const closed = closing === undefined ? [key, key, key, key] : seasonKeys(key, closing)
   const opened = opening === undefined ? key : seasonKeys(key, opening)[0]
-  return scripts.turn([...keys, listKey(key), ...closed, opened], closing ?? "", opening ?? "")
+  return scripts.turn(
+    [...keys, listKey(key), ...closed, opened],
+    closing ?? "",
+    opening ?? "",
+    by,
+    isForward ? "forward" : ""
+  )
 }
 
-/** Notes how far the rewards of a season came. */
-export const advance = (target: Target, season: string, rewarded: number, isSettled: boolean) => {
+/** Notes how far the rewards of a season came, and who hands them out. */
+export const advance = (target: Target, { by, rewarded, season, step }: Advance) => {
   const { keys, scripts } = prepared(target)
   const all = [...keys, ...seasonKeys(target.key, season)]
-  return scripts.advance(all, rewarded, isSettled ? "settled" : "", target.view.keepMillis ?? 0)
+  const { keepMillis = Infinity } = target.view
+  return scripts.advance(all, rewarded, step, by, claimMillis, keepMillis === Infinity ? "" : keepMillis)
 }
 
 /** The ids of the seasons, in the order in which they were opened. */

@@ -1,27 +1,46 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { randomBytes } from "node:crypto"
 import {
+  type Entry,
   Leaderboard,
   limits,
-  type Page,
   type Period,
+  type Reset,
   type Reward,
   type Score,
   type Season,
   type SeasonBoard,
   type View
 } from "../Leaderboard.ts"
-import { type LeaderboardError, SeasonNotFound } from "../LeaderboardError.ts"
+import { type LeaderboardError, SeasonNotFound, Unreadable } from "../LeaderboardError.ts"
 import * as Input from "./input.ts"
-import type { SeasonRow, Store } from "./store.ts"
+import { type Claim, claimMillis, type SeasonRow, type Store, type Target } from "./store.ts"
 
 type Handler<E, R> = (reward: Reward<Score>) => Effect.Effect<void, E, R>
 
-/** Reads a page, as the service does. */
-type ReadPage = (
+/** Reads entries from an offset. */
+type Read = (
   view: View<Score>,
-  options: { readonly offset: number; readonly limit: number }
-) => Effect.Effect<Page<Score>, LeaderboardError>
+  offset: number,
+  limit: number
+) => Effect.Effect<ReadonlyArray<Entry<Score>>, LeaderboardError>
+
+/** One who hands out the rewards of a season. */
+interface Settling<E, R> {
+  readonly target: Target
+  readonly season: string
+  readonly reward: Handler<E, R>
+  readonly top: number | undefined
+  readonly by: string
+}
+
+// Not from Random: two processes with the same seed must not be one.
+const token = (): string => randomBytes(12).toString("base64url")
+
+/** How long one waits at most who asks whether another has settled a season, in milliseconds. */
+const askMillis = 500
 
 const seasonOf = ({ closed, id, members, opened, rewarded, state }: SeasonRow): Season => ({
   id,
@@ -43,8 +62,8 @@ export const seasonAt = (period: Period, instant: DateTime.DateTime): string => 
   return [String(year).padStart(4, "0"), String(month).padStart(2, "0"), String(day).padStart(2, "0")].join("-")
 }
 
-/** Seasons on a store, and on a page of the board. */
-export const make = (store: Store, page: ReadPage) => {
+/** Seasons on a store, and on what reads the entries of a board. */
+export const make = (store: Store, read: Read) => {
   const list = Effect.fnUntraced(function* (board: View<Score>) {
     return (yield* store.seasons(yield* Input.targetOf(board))).map(seasonOf)
   })
@@ -63,9 +82,60 @@ export const make = (store: Store, page: ReadPage) => {
     const target = yield* Input.targetOf(board)
     yield* Input.seasonOf(closing)
     yield* Input.seasonOf(opening)
-    yield* store.turn(target, closing, opening)
+    yield* store.turn(target, { closing, opening, by: token(), isForward: false })
     return yield* find(board, opening ?? closing!)
   })
+
+  /** Opens the season of an instant in place of one, or of that which is open by now, if it is a later one. */
+  const turnTo = (
+    target: Target,
+    before: string | undefined,
+    now: string,
+    by: string
+  ): Effect.Effect<Pick<Reset, "closed" | "open">, LeaderboardError> =>
+    store.turn(target, { closing: before, opening: now, by, isForward: true }).pipe(
+      Effect.map(({ isClosedByIt, open }) => ({ open, closed: isClosedByIt ? before : undefined })),
+      Effect.catchReason("LeaderboardError", "SeasonOpen", ({ open }) => turnTo(target, open, now, by))
+    )
+
+  /** Hands out the rewards of a season that it has claimed, until they are all or the claim is lost. */
+  const hand = <E, R>(
+    { target, reward, season, top, by }: Settling<E, R>,
+    { members, rewarded }: Claim
+  ): Effect.Effect<Claim, LeaderboardError | E, R> =>
+    Effect.gen(function* () {
+      const end = Math.min(members, top ?? members)
+      const frozen = Leaderboard.season(target.view as SeasonBoard<Score>, season)
+      for (let done = Math.min(rewarded, end); done < end;) {
+        const entries = yield* read(frozen, done, Math.min(limits.page, end - done))
+        if (entries.length === 0) {
+          return yield* Input.fail(new Unreadable({ problem: "the result of the season is not whole" }))
+        }
+        yield* Effect.forEach(
+          entries,
+          (entry) => reward({ ...entry, season, id: `${target.key.name}/${season}/${entry.member}` }),
+          { discard: true }
+        )
+        done += entries.length
+        const claim = yield* store.advance(target, { season, by, rewarded: done, step: "more" })
+        if (!claim.isMine) return claim
+      }
+      return yield* store.advance(target, { season, by, rewarded: end, step: "all" })
+    })
+
+  /** Settles a season, unless another one does. Its claim is renewed while rewards are given, and ends with a failure. */
+  const attempt = <E, R>(settling: Settling<E, R>): Effect.Effect<Claim, LeaderboardError | E, R> =>
+    Effect.gen(function* () {
+      const { by, season, target } = settling
+      const claiming = store.advance(target, { season, by, rewarded: 0, step: "more" })
+      const leaving = store.advance(target, { season, by, rewarded: 0, step: "leave" })
+      const claim = yield* claiming
+      if (!claim.isMine || claim.state === "settled") return claim
+      const renewing = Effect.forever(Effect.andThen(Effect.sleep(claimMillis / 4), Effect.ignore(claiming)))
+      return yield* Effect.raceFirst(hand(settling, claim), renewing).pipe(
+        Effect.onError(() => Effect.ignore(Effect.timeout(leaving, "2 seconds")))
+      )
+    })
 
   const settle = <E, R>(
     board: SeasonBoard<Score>,
@@ -77,23 +147,14 @@ export const make = (store: Store, page: ReadPage) => {
       const target = yield* Input.targetOf(board)
       if (top !== undefined) yield* Input.within("top", top, 0, Number.MAX_SAFE_INTEGER)
       yield* Input.seasonOf(season)
-      const { members, rewarded, state } = yield* find(board, season)
-      if (state === "open") return yield* Input.fail(new SeasonNotFound())
-      if (state === "settled") return yield* find(board, season)
-      const end = Math.min(members, top ?? members)
-      const frozen = Leaderboard.season(board, season)
-      for (let done = Math.min(rewarded, end); done < end;) {
-        const { entries } = yield* page(frozen, { offset: done, limit: Math.min(limits.page, end - done) })
-        yield* Effect.forEach(
-          entries,
-          (entry) => reward({ ...entry, season, id: `${target.key.name}/${season}/${entry.member}` }),
-          { discard: true }
-        )
-        done += entries.length
-        yield* store.advance(target, season, done, false)
+      const known = yield* find(board, season)
+      const settling = { target, season, reward, top, by: token() }
+      let claim = yield* attempt(settling)
+      while (claim.state !== "settled") {
+        yield* Effect.sleep(Math.min(claim.leftMillis, askMillis))
+        claim = yield* attempt(settling)
       }
-      yield* store.advance(target, season, end, true)
-      return yield* find(board, season)
+      return { ...known, state: claim.state, members: claim.members, rewarded: claim.rewarded }
     })
 
   const reset = Effect.fnUntraced(function* <E, R>(
@@ -101,16 +162,23 @@ export const make = (store: Store, page: ReadPage) => {
     period: Period,
     instant: DateTime.DateTime,
     reward: Handler<E, R>,
-    options?: { readonly top?: number }
+    { top }: { readonly top?: number } = {}
   ) {
-    const now = seasonAt(period, instant)
+    const target = yield* Input.targetOf(board)
+    if (top !== undefined) yield* Input.within("top", top, 0, Number.MAX_SAFE_INTEGER)
     const before = (yield* list(board)).find(({ state }) => state === "open")?.id
-    // Dates in this form sort as text. A clock that is behind must not bring an earlier season back.
-    const isDue = before === undefined || before < now
-    if (isDue) yield* turn(board, before, now)
-    const owed = (yield* list(board)).filter(({ state }) => state === "closed").map(({ id }) => id)
-    yield* Effect.forEach(owed, (season) => settle(board, season, reward, options), { discard: true })
-    return { open: isDue ? now : before, closed: isDue ? before : undefined, settled: owed }
+    const by = token()
+    const turned = yield* turnTo(target, before, seasonAt(period, instant), by)
+    const owed = (yield* list(board)).filter(({ state }) => state === "closed")
+    const results = yield* Effect.forEach(owed, ({ id: season }) =>
+      Effect.map(Effect.result(attempt({ target, season, reward, top, by })), (result) => ({ season, result }))
+    )
+    // One season must not keep the rewards of the others: what failed is told when they are through.
+    for (const { result } of results) yield* Effect.fromResult(result)
+    const settled = results.filter(
+      ({ result }) => Result.isSuccess(result) && result.success.isMine && result.success.state === "settled"
+    )
+    return { ...turned, settled: settled.map(({ season }) => season) } satisfies Reset
   })
 
   return {

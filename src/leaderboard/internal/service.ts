@@ -110,6 +110,12 @@ const reads = (store: Store) => {
   const sliceOf = (target: Target, from: From, limit: number) =>
     Effect.map(store.slice(target, from), (slice) => pageOf(target.view, slice, slice.rows.length < limit))
 
+  const entries = Effect.fnUntraced(function* (view: View<Score>, offset: number, limit: number) {
+    const target = yield* Input.targetOf(view)
+    yield* Input.within("limit", limit, 1, limits.page)
+    return entriesOf(view, yield* store.slice(target, { _tag: "Offset", offset, limit }))
+  })
+
   const page = Effect.fnUntraced(function* (
     view: View<Score>,
     {
@@ -130,7 +136,8 @@ const reads = (store: Store) => {
 
   return {
     page,
-    top: (view: View<Score>, limit = 10) => Effect.map(page(view, { limit }), ({ entries }) => entries),
+    entries,
+    top: (view: View<Score>, limit = 10) => entries(view, 0, limit),
     range: Effect.fnUntraced(function* (
       view: View<Score>,
       scores: { readonly min?: Score; readonly max?: Score },
@@ -176,7 +183,7 @@ const reads = (store: Store) => {
 
 /** The room on a store: what is checked before, and made of what comes back. */
 export const make = (store: Store): Leaderboard["Service"] => {
-  const reading = reads(store)
+  const { entries, ...reading } = reads(store)
   // A store gives the scores of a board's own type: bigints on a board of int64, numbers on any other.
-  return Leaderboard.of({ ...writes(store), ...reading, ...Seasons.make(store, reading.page) } as never)
+  return Leaderboard.of({ ...writes(store), ...reading, ...Seasons.make(store, entries) } as never)
 }

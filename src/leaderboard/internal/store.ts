@@ -70,8 +70,53 @@ export interface SeasonRow {
   readonly rewarded: number
 }
 
+/**
+ * One season ends and another begins; either may be none.
+ *
+ * - `by`: who asks, a token of its own
+ * - `isForward`: do nothing, and refuse nothing, when a season of that date or a later one was opened before
+ */
+export interface Turn {
+  readonly closing: string | undefined
+  readonly opening: string | undefined
+  readonly by: string
+  readonly isForward: boolean
+}
+
+/** `isClosedByIt`: whether it was this one that closed the season; `open`: the one that is open now. */
+export interface Turned {
+  readonly isClosedByIt: boolean
+  readonly open: string | undefined
+}
+
+/**
+ * How far the rewards of a season came.
+ *
+ * - `by`: who hands them out, a token of its own
+ * - `rewarded`: how many were handed over
+ * - `step`: there are more to come, these are all, or it leaves them to others
+ */
+export interface Advance {
+  readonly season: string
+  readonly by: string
+  readonly rewarded: number
+  readonly step: "more" | "all" | "leave"
+}
+
+/** A season that is closed, and whether the one who asked owns it; `leftMillis`: how long the claim of another holds. */
+export interface Claim {
+  readonly state: "closed" | "settled"
+  readonly members: number
+  readonly rewarded: number
+  readonly isMine: boolean
+  readonly leftMillis: number
+}
+
 /** How long an operation id is remembered, in milliseconds. */
 export const operationMillis = 600_000
+
+/** How long a claim on the rewards of a season holds unless it is renewed, in milliseconds. */
+export const claimMillis = 10_000
 
 /** What a backend does; all input was checked before. Each of these is one atomic step. */
 export interface Store {
@@ -87,19 +132,10 @@ export interface Store {
     members: ReadonlyArray<string>
   ) => Effect.Effect<{ readonly total: number; readonly found: ReadonlyArray<Found | undefined> }, LeaderboardError>
   readonly count: (target: Target, range: ScoreRange<Score>) => Effect.Effect<number, LeaderboardError>
-  /** Closes one season and opens another; either may be none. What was done before is left as it is. */
-  readonly turn: (
-    target: Target,
-    closing: string | undefined,
-    opening: string | undefined
-  ) => Effect.Effect<void, LeaderboardError>
-  /** Notes how many entries were handed over, and whether these are all. */
-  readonly advance: (
-    target: Target,
-    season: string,
-    rewarded: number,
-    isSettled: boolean
-  ) => Effect.Effect<void, LeaderboardError>
+  /** What was done before is left as it is. */
+  readonly turn: (target: Target, turn: Turn) => Effect.Effect<Turned, LeaderboardError>
+  /** Notes how far it came, and claims the season, or renews the claim, unless it is another's. */
+  readonly advance: (target: Target, advance: Advance) => Effect.Effect<Claim, LeaderboardError>
   /** The seasons in the order in which they were opened. */
   readonly seasons: (target: Target) => Effect.Effect<ReadonlyArray<SeasonRow>, LeaderboardError>
 }
