@@ -14,11 +14,15 @@ import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { Event } from "../redis/Channel.ts"
 import { Memory } from "./internal/memory.ts"
+import { keptMillis } from "./internal/roster.ts"
 import * as Service from "./internal/service.ts"
 import type { Store } from "./internal/store.ts"
 import { type Kick, Session, SessionConfig, type SessionOptions } from "./Session.ts"
 
 const defaults: SessionOptions = Schema.decodeSync(SessionConfig.schema)({})
+
+/** How many messages wait for a gateway at most. */
+const mostMessages = 1_024
 
 /** Who hears what a gateway is told. */
 const makeListeners = () => {
@@ -27,30 +31,39 @@ const makeListeners = () => {
     Stream.unwrap(
       Effect.map(
         Effect.acquireRelease(
-          Effect.map(Queue.unbounded<Event<Kick>>(), (queue) => {
+          Effect.map(Queue.dropping<Event<Kick>>(mostMessages), (queue) => {
             Queue.offerUnsafe(queue, { _tag: "Gap" })
             const all = listeners.get(gateway) ?? new Set()
             listeners.set(gateway, all.add(queue))
             return queue
           }),
-          (queue) => Effect.sync(() => listeners.get(gateway)!.delete(queue))
+          (queue) =>
+            Effect.sync(() => {
+              const all = listeners.get(gateway)!
+              all.delete(queue)
+              if (all.size === 0) listeners.delete(gateway)
+            })
         ),
         Stream.fromQueue
       )
     )
   const tell = (gateway: string, value: Kick) =>
-    listeners.get(gateway)?.forEach((queue) => Queue.offerUnsafe(queue, { _tag: "Message", value }))
+    listeners.get(gateway)?.forEach((queue) => {
+      // The last place says that there was more.
+      const isLast = Queue.sizeUnsafe(queue) === mostMessages - 1
+      Queue.offerUnsafe(queue, isLast ? { _tag: "Gap" } : { _tag: "Message", value })
+    })
   return { subscribe, tell }
 }
 
-/** The lists of the gateways: each member with the instant until which it is online, 0 for not at all. */
-const makeRosters = (onlineMillis: number, now: () => number) => {
+/** The lists of the gateways: each member with the instant until which it is online, or at which it was listed. */
+const makeRosters = (onlineMillis: number, keptMillis: number, now: () => number) => {
   const rosters = new Map<string, Map<string, number>>()
   const note: Store["note"] = (gateway, member, standing) => {
     const roster = rosters.get(gateway) ?? new Map<string, number>()
     if (standing === "gone") roster.delete(member)
     else if (standing === "online") roster.set(member, now() + onlineMillis)
-    else if (!roster.has(member)) roster.set(member, 0)
+    else if (!roster.has(member)) roster.set(member, now())
     if (roster.size === 0) rosters.delete(gateway)
     else rosters.set(gateway, roster)
   }
@@ -59,7 +72,15 @@ const makeRosters = (onlineMillis: number, now: () => number) => {
     const at = now()
     return [...rosters.values()].reduce((sum, roster) => sum + [...roster.values()].filter((u) => u > at).length, 0)
   })
-  return { note, members, countOnline }
+  /** Forgets what nobody has noted for long, as the lists on Redis do. */
+  const purge = () => {
+    const until = now() - keptMillis
+    for (const [gateway, roster] of rosters) {
+      for (const [member, at] of roster) if (at <= until) roster.delete(member)
+      if (roster.size === 0) rosters.delete(gateway)
+    }
+  }
+  return { purge, lists: { note, members, countOnline } }
 }
 
 const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
@@ -67,6 +88,7 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
   const now = () => Math.floor(clock.currentTimeMillisUnsafe())
   const onlineTtl = Duration.toMillis(options.onlineTtl)
   const { subscribe, tell } = makeListeners()
+  const rosters = makeRosters(onlineTtl, keptMillis(options), now)
   const memory = new Memory({
     maxDevices: options.maxDevices,
     retention: Duration.toMillis(options.retention),
@@ -76,14 +98,17 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
   })
   yield* Effect.forkScoped(
     Effect.repeat(
-      Effect.sync(() => memory.purge(now())),
+      Effect.sync(() => {
+        memory.purge(now())
+        rosters.purge()
+      }),
       Schedule.spaced("1 minute")
     )
   )
   let floor = 0
   const changes = yield* PubSub.sliding<void>(1)
   return {
-    ...makeRosters(onlineTtl, now),
+    ...rosters.lists,
     login: (player, session) => Effect.sync(() => memory.login(player.id, session, floor, now())),
     read: (player, device) => Effect.sync(() => memory.read(player.id, device, now())),
     readAll: (of) =>
@@ -96,8 +121,7 @@ const makeStore = Effect.fnUntraced(function* (options: SessionOptions) {
         return { online, lastSeen: seen === undefined ? undefined : DateTime.makeUnsafe(seen) }
       }),
     logout: (player, session) => Effect.sync(() => memory.logout(player.id, session, now())),
-    end: (player, ending) => Effect.sync(() => ({ ...memory.end(player.id, ending, now()), foreign: undefined })),
-    discard: () => Effect.succeed(false),
+    end: (player, ending) => Effect.sync(() => memory.end(player.id, ending, now())),
     unban: (player) => Effect.sync(() => memory.unban(player.id)),
     move: (player, session, to, value) => Effect.sync(() => memory.move(player.id, session, to, value, now())),
     subscribe,
@@ -120,7 +144,7 @@ export const makeEmbedded = (
 ): Effect.Effect<Session["Service"], never, Scope.Scope> =>
   Effect.suspend(() => {
     const values = { ...defaults, ...options }
-    return Effect.map(makeStore(values), (store) => Service.make(store, values))
+    return Effect.flatMap(makeStore(values), (store) => Service.make(store, values))
   })
 
 /** As {@link SessionEmbedded}, with options in place of the configuration. See {@link makeEmbedded}. */

@@ -3,7 +3,6 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -13,17 +12,18 @@ import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Channel from "../redis/Channel.ts"
 import * as Command from "../redis/Command.ts"
 import type * as Key from "../redis/Key.ts"
-import { Redis } from "../redis/Redis.ts"
+import { Redis, type Runner } from "../redis/Redis.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
 import * as Floor from "./internal/floor.ts"
 import { onlineKey, type Player } from "./internal/input.ts"
-import { isTimeless } from "./internal/judge.ts"
+import { answerTo, isTimeless, Question } from "./internal/judge.ts"
+import { Notice } from "./internal/members.ts"
 import { recordOf } from "./internal/record.ts"
 import * as Roster from "./internal/roster.ts"
 import * as Scripts from "./internal/scripts.ts"
 import * as Service from "./internal/service.ts"
 import type { Store } from "./internal/store.ts"
-import { Kick, Session, SessionConfig, type SessionData, type SessionOptions } from "./Session.ts"
+import { Session, SessionConfig, type SessionData, type SessionOptions } from "./Session.ts"
 import {
   OutcomeUnknown,
   Refused,
@@ -58,24 +58,35 @@ const reasonOf = ({ reason }: RedisFailure): SessionErrorReason => {
   }
 }
 
-const channelOf = Channel.make("xd:session-kicks", Kick)
+const channelOf = Channel.make("xd:session-kicks", Notice)
 const everyChannel = Result.getOrThrow(channelOf())
 
 /** A time as the plan writes it: whole seconds where it has no fraction. */
 const expiryOf = (millis: number) => (millis % 1000 === 0 ? ["EX", millis / 1000] : ["PX", millis])
-
-const heldOf = ({ device, epoch, gateway, token }: SessionData): Scripts.Held => ({
-  device,
-  epoch,
-  gateway,
-  token: Redacted.value(token)
-})
 
 const keysOf = (player: Player) => [player.value, player.record] as const
 
 /** What a Go service or we wrote at the online key: whole seconds, 0 where it says none. The key counts, whatever it says. */
 const writtenOf = (text: string | undefined): number =>
   text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) * 1000 : 0
+
+/** How often a script asks again, when a Go service writes the player's value at the same time. */
+const mostQuestions = 16
+
+/** Runs a script that may ask whose the plan's value is, and answers. */
+const ask = <A>(
+  run: Runner["run"],
+  script: (said: string) => Command.Any<A | Question>,
+  held?: SessionData,
+  said = "",
+  asked = 0
+): Effect.Effect<A, SessionError> =>
+  Effect.flatMap(Effect.mapError(run(script(said)), fromRedis), (reply): Effect.Effect<A, SessionError> => {
+    if (!(reply instanceof Question)) return Effect.succeed(reply)
+    return asked < mostQuestions
+      ? ask(run, script, held, answerTo(reply, held), asked + 1)
+      : Effect.fail(new SessionError({ reason: new Unavailable({ detail: "the value does not stand still" }) }))
+  })
 
 /** Says at once what else an operator would learn from each operation that ends a session. */
 const warnOfFewReplicas = Effect.fnUntraced(function* (redis: Redis["Service"], wanted: number) {
@@ -97,33 +108,41 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
   const common: Scripts.Common = { channel: everyChannel, retention }
   const run = <A>(command: Command.Any<A>) => Effect.mapError(redis.run(command), fromRedis)
 
-  /** Runs what ends a session: known to the replicas that are asked for, when it succeeds. */
-  const confirm = <A>(command: Command.Any<A>, key: Key.Any): Effect.Effect<A, SessionError> =>
+  /** Runs what may end a session: known to the replicas that are asked for, when it succeeds. */
+  const confirm = <A>(
+    key: Key.Any,
+    action: (run: Runner["run"]) => Effect.Effect<A, SessionError>,
+    ends: (reply: A) => boolean = () => true
+  ): Effect.Effect<A, SessionError> =>
     options.replicas === 0
-      ? run(command)
+      ? action(redis.run)
       : Effect.gen(function* () {
-          const own = yield* redis.reserve(key)
-          const reply = yield* own.run(command)
-          const confirmed = yield* own.run(Command.wait(options.replicas, confirmMillis))
-          return { reply, confirmed }
-        }).pipe(
-          Effect.scoped,
-          Effect.mapError(fromRedis),
-          Effect.flatMap(({ confirmed, reply }) =>
-            confirmed >= options.replicas
-              ? Effect.succeed(reply)
-              : Effect.fail(new SessionError({ reason: new Unconfirmed({ confirmed }) }))
-          )
-        )
+          const own = yield* Effect.mapError(redis.reserve(key), fromRedis)
+          const reply = yield* action(own.run)
+          if (!ends(reply)) return reply
+          const confirmed = yield* Effect.mapError(own.run(Command.wait(options.replicas, confirmMillis)), fromRedis)
+          if (confirmed >= options.replicas) return reply
+          return yield* new SessionError({ reason: new Unconfirmed({ confirmed }) })
+        }).pipe(Effect.scoped)
 
-  const floor = yield* Floor.make(redis, confirm, fromRedis)
+  const floor = yield* Floor.make(
+    redis,
+    (command, key) => confirm(key, (run) => Effect.mapError(run(command), fromRedis)),
+    fromRedis
+  )
   const roster = yield* Roster.make(redis, options, fromRedis)
   if (options.replicas > 0) yield* Effect.ignore(warnOfFewReplicas(redis, options.replicas))
 
   return {
     ...floor,
     ...roster,
-    login: (player, session) => run(Scripts.Login(keysOf(player), common, session, options.maxDevices, floor.floor())),
+    login: (player, session) =>
+      confirm<Scripts.LoggedIn>(
+        player.value,
+        (run) =>
+          ask(run, (said) => Scripts.Login(keysOf(player), common, said, session, options.maxDevices, floor.floor())),
+        ({ supersedes }) => supersedes
+      ),
     read: (player, device) =>
       Effect.mapError(
         Effect.filterOrElse(redis.run(Scripts.Peek(keysOf(player), device)), isTimeless, () =>
@@ -135,7 +154,8 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
       Effect.map(redis.batch(of.map(({ device, player }) => Scripts.Read(keysOf(player), device))), (readings) =>
         readings.map((reading) => Result.mapError(reading, fromRedis))
       ),
-    touch: (player, session) => run(Scripts.Touch(keysOf(player), common, heldOf(session), floor.floor(), slide)),
+    touch: (player, session) =>
+      ask(redis.run, (said) => Scripts.Touch(keysOf(player), common, said, session, floor.floor(), slide), session),
     setOnline: (player, isOnline) =>
       isOnline
         ? Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -156,11 +176,19 @@ const makeStore = Effect.fnUntraced(function* (redis: Redis["Service"], options:
           lastSeen: millis === 0 ? undefined : DateTime.makeUnsafe(millis)
         }
       }).pipe(Effect.mapError(fromRedis)),
-    logout: (player, session) => confirm(Scripts.Logout(keysOf(player), common, heldOf(session)), player.value),
-    end: (player, ending) => confirm(Scripts.End(keysOf(player), common, ending), player.value),
-    discard: (player, value) => confirm(Scripts.Discard([player.value], value), player.value),
+    logout: (player, session) =>
+      confirm(player.value, (run) =>
+        ask(run, (said) => Scripts.Logout(keysOf(player), common, said, session), session)
+      ),
+    end: (player, ending) =>
+      confirm(player.value, (run) => ask(run, (said) => Scripts.End(keysOf(player), common, said, ending))),
     unban: (player) => Effect.asVoid(run(Scripts.Unban(keysOf(player), common))),
-    move: (player, session, to, value) => run(Scripts.Move(keysOf(player), common, heldOf(session), to, value)),
+    move: (player, session, to, value) =>
+      confirm<number | undefined>(
+        player.value,
+        (run) => ask(run, (said) => Scripts.Move(keysOf(player), common, said, session, to, value), session),
+        (epoch) => epoch !== undefined
+      ),
     subscribe: (gateway) =>
       Stream.unwrap(Effect.map(Effect.fromResult(channelOf(gateway)), redis.subscribe)).pipe(Stream.mapError(fromRedis))
   } satisfies Store as Store
@@ -177,7 +205,7 @@ export const makeLive = (
 ): Effect.Effect<Session["Service"], SessionError, Redis | Scope.Scope> =>
   Effect.gen(function* () {
     const values = { ...defaults, ...options }
-    return Service.make(yield* makeStore(yield* Redis, values), values)
+    return yield* Service.make(yield* makeStore(yield* Redis, values), values)
   })
 
 /** As {@link SessionLive}, with options in place of the configuration. See {@link makeLive}. */

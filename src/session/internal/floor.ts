@@ -38,7 +38,10 @@ const marks = Array.from({ length: count }, (_, index) => Result.getOrThrow(Key.
 const Raise = Script.make({
   name: "session.floor",
   lua: `${clock}
-local floor = math.max(math.min(tonumber(ARGV[2]), now), tonumber(redis.call('GET', KEYS[1]) or 0))
+local stored = redis.pcall('GET', KEYS[1])
+-- What is no instant is none of ours, and is replaced.
+local before = type(stored) == 'string' and #stored <= 15 and string.find(stored, '^%d+$') and tonumber(stored) or 0
+local floor = math.max(math.min(tonumber(ARGV[2]), now), before)
 redis.call('SET', KEYS[1], text(floor))
 redis.call('PUBLISH', ARGV[1], text(floor))
 return text(floor)
@@ -76,6 +79,13 @@ return mark
   idempotent: true
 })
 
+/** The floor as it is stored; what is no instant is none. */
+const instantIn = (stored: Result.Result<string | undefined, RedisFailure>): Result.Result<number, RedisFailure> => {
+  if (Result.isSuccess(stored))
+    return Result.succeed(/^\d{1,15}$/.test(stored.success ?? "") ? Number(stored.success) : 0)
+  return stored.failure.reason._tag === "WrongType" ? Result.succeed(0) : Result.fail(stored.failure)
+}
+
 /** Whether what was written then has been undone since. */
 const isUndone = (written: number | undefined, { from, to }: Mark): boolean =>
   written !== undefined && from + tolerated < written && written < to
@@ -106,7 +116,7 @@ export const make = (
 
     const refresh = Effect.gen(function* () {
       const [stored, ...replies] = yield* redis.batch([Command.get(key), ...marks.map((mark) => WriteMark([mark]))])
-      const read = Number((yield* Effect.fromResult(stored as Result.Result<string | undefined, RedisFailure>)) ?? 0)
+      const read = yield* Effect.fromResult(instantIn(stored as Result.Result<string | undefined, RedisFailure>))
       let undone = 0
       for (const [index, reply] of (replies as ReadonlyArray<Result.Result<Mark, RedisFailure>>).entries()) {
         if (Result.isFailure(reply)) continue

@@ -6,6 +6,7 @@ import { hash, timingSafeEqual } from "node:crypto"
 import type { SessionData } from "../Session.ts"
 import { Banned, NotFound, Revoked, type SessionErrorReason, Superseded } from "../SessionError.ts"
 import type { StoredRecord, StoredSession } from "./record.ts"
+import { checkName } from "./input.ts"
 import * as Value from "./value.ts"
 
 /** What stands for one device of a player, read at once. */
@@ -61,7 +62,50 @@ const sessionOf = (playerId: string, device: string, epoch: number, value: Value
 })
 
 const isSame = (one: Value.Value, two: Value.Value): boolean =>
-  one.gateway === two.gateway && isSameToken(one.token, two.token)
+  one.gateway === two.gateway &&
+  (isSameToken(one.token, two.token) || (Redacted.value(one.token) === "" && Redacted.value(two.token) === ""))
+
+/** What a script asks: whose the plan's value is, `main` being the one that we wrote, or empty. */
+export class Question {
+  readonly sum: string
+  readonly current: string
+  readonly main: string
+
+  constructor(sum: string, current: string, main: string) {
+    this.sum = sum
+    this.current = current
+    this.main = main
+  }
+}
+
+/**
+ * The answer, for the value and the session that were asked about: `sum whose began digest gateway`. The value is `ours`,
+ * that of the Go session that the caller has `held`, or an `other` one, with what its gateway is told.
+ */
+export const answerTo = ({ current, main, sum }: Question, held?: SessionData): string => {
+  const read = Value.decode(current)
+  if (Result.isFailure(read)) return `${sum} other -  `
+  const { gateway, loginTime, token } = read.success
+  const written = main === "" ? undefined : Result.getOrUndefined(Value.decode(main))
+  const whose =
+    written !== undefined && isSame(written, read.success)
+      ? "ours"
+      : held?.epoch === 0 && isSame(held, read.success)
+        ? "held"
+        : "other"
+  const began = loginTime === undefined ? 0 : Math.max(0, DateTime.toEpochMillis(loginTime))
+  // A gateway that is no name has no channel.
+  const told = Result.isSuccess(checkName("gateway", gateway)) ? gateway : ""
+  return `${sum} ${whose} ${began} ${digestOf(token)} ${told}`
+}
+
+/** The device that a token is or was of, if any. */
+export const deviceOf = ({ record }: Reading, token: Redacted.Redacted): string | undefined => {
+  const digest = digestOf(token)
+  for (const [of, { h }] of record.sessions) if (h === digest) return of
+  for (const [of, what] of record.past) if (what.split(" ")[2] === digest) return of
+  return undefined
+}
 
 const reasonOfPast = (past: string | undefined, claim: Claimed): SessionErrorReason | undefined => {
   const [reason, epoch, digest] = (past ?? "").split(" ")

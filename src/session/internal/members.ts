@@ -1,18 +1,31 @@
 // A session in the list of its gateway: `player device id`, where id is the epoch, or for a session of a Go service `~`
 // and a digest of its token. None of them has a blank.
-import type { Kick, SessionData } from "../Session.ts"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Kick, type SessionData } from "../Session.ts"
+import { checkDevice, type Player, playerOf } from "./input.ts"
 import { type Claimed, digestOf } from "./judge.ts"
+
+/** What is published for a gateway; of a session without an epoch also the digest of its token, which says which it is. */
+export const Notice = Schema.Struct({ ...Kick.fields, of: Schema.optionalKey(Schema.String) })
+
+/** See {@link Notice}. */
+export type Notice = typeof Notice.Type
 
 /** The member that stands for a session. */
 export const memberOf = (session: SessionData): string =>
   `${session.playerId} ${session.device} ${session.epoch === 0 ? `~${digestOf(session.token)}` : session.epoch}`
 
-/** The member of a session that a gateway is told about, where its epoch says which. */
-export const memberOfKick = ({ device, epoch, playerId }: Kick): string => `${playerId} ${device} ${epoch}`
+/** The member of a session that a gateway is told about. */
+export const memberOfNotice = ({ device, epoch, of = "", playerId }: Notice): string =>
+  `${playerId} ${device} ${epoch === 0 ? `~${of}` : epoch}`
+
+/** Whether a member is of a Go service's session, which may come back with the same token. */
+export const mayComeBack = (member: string): boolean => member.includes(" ~")
 
 /** What a member claims. */
 export interface Member {
-  readonly playerId: string
+  readonly player: Player
   readonly device: string
   readonly epoch: number
   readonly claim: Claimed
@@ -23,6 +36,8 @@ export const parse = (member: string, gateway: string): Member | undefined => {
   const match = /^(\S+) (\S*) (?:(\d+)|~([0-9a-f]{32}))$/.exec(member)
   if (match === null) return undefined
   const [, playerId, device, epoch, digest] = match
+  const player = Result.flatMap(checkDevice(device!), () => playerOf(playerId!))
+  if (Result.isFailure(player)) return undefined
   const claim = digest === undefined ? { epoch: Number(epoch), gateway } : { epoch: 0, digest, gateway }
-  return { playerId: playerId!, device: device!, epoch: claim.epoch, claim }
+  return { player: player.success, device: device!, epoch: claim.epoch, claim }
 }

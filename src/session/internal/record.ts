@@ -39,8 +39,9 @@ export interface StoredRecord {
 
 const none: StoredRecord = { m: undefined, b: undefined, r: 0, s: 0, sessions: new Map(), past: new Map() }
 
-const head = /^\d+ (\d+) (\d+) ([^ \n]+) ([^ \n]+)/
-const lines = /\n=([^ \n]*) (\d+) (\d+) (\d+) (\d+) ([^ \n]+) ([^ \n]*) ([^\n]*)|\n~([^ \n]*) ([^\n]*)/g
+const head = /^\d{1,15} (\d{1,15}) (\d{1,15}) ([^ \n]+) ([^ \n]+)/
+const lines =
+  /\n=([^ \n]*) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,15}) ([^ \n]+) ([^ \n]*) ([^\n]*)|\n~([^ \n]*) ([^\n]*)/g
 
 /** Reads a record; one that nobody of ours has written is none. */
 export const recordOf = (text: string | undefined): StoredRecord => {
@@ -57,7 +58,7 @@ export const recordOf = (text: string | undefined): StoredRecord => {
   }
   return {
     m: m === "-" ? undefined : m!.slice(1),
-    b: b === "-" ? undefined : b,
+    b: /^(?:forever|\d{1,16})$/.test(b!) ? b : undefined,
     r: Number(r),
     s: Number(s),
     sessions,

@@ -25,7 +25,7 @@ const flushInterval = "200 millis"
  * How long a member stays that nobody notes again: longer than a session that is not touched. A gateway that listens
  * notes those again that last longer.
  */
-const keptMillis = ({ onlineTtl, sweepInterval, ttl }: SessionOptions): number =>
+export const keptMillis = ({ onlineTtl, sweepInterval, ttl }: SessionOptions): number =>
   2 * Math.ceil(Duration.toMillis(Duration.max(ttl, Duration.max(onlineTtl, sweepInterval)))) + 60_000
 
 /** Members in one call. */
@@ -97,7 +97,7 @@ const page: Command.Decode<{ readonly next: string; readonly members: ReadonlyAr
   return Result.succeed({ next, members })
 }
 
-// A name is a gateway's, checked where it came from.
+// A name is a gateway's, checked where it came from: `note` and `members` are given no other.
 const rosterOf = (gateway: string) => Result.getOrThrow(Key.make("xd:session-gateway", gateway))
 const gateways = Result.getOrThrow(Key.make("xd:session-gateways"))
 

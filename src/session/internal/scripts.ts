@@ -5,14 +5,14 @@ import * as Command from "../../redis/Command.ts"
 import type * as Key from "../../redis/Key.ts"
 import { UnexpectedReply } from "../../redis/RedisError.ts"
 import * as Script from "../../redis/Script.ts"
-import type { Kick } from "../Session.ts"
-import type { Reading } from "./judge.ts"
+import { Question, type Reading } from "./judge.ts"
+import type { Notice } from "./members.ts"
 import * as Lua from "./lua.ts"
 import { recordOf } from "./record.ts"
 
 /** What every change of a player is given: where kicks are published, and how long our record is kept. */
 export interface Common {
-  readonly channel: Channel.Channel<Kick>
+  readonly channel: Channel.Channel<Notice>
   /** In milliseconds, as every time here. */
   readonly retention: number
 }
@@ -23,15 +23,26 @@ const common = ({ channel, retention }: Common) => [channel, retention] as const
 export interface Held {
   readonly device: string
   readonly epoch: number
-  readonly token: string
-  readonly gateway: string
 }
 
-const held = ({ device, epoch, gateway, token }: Held) => [device, epoch, token, gateway] as const
+const held = ({ device, epoch }: Held) => [device, epoch] as const
 
 const keys = ["value", "record"] as const
 
 const unexpected = (expected: string) => Result.fail(new UnexpectedReply({ problem: `not ${expected}` }))
+
+/**
+ * The reply of a script that may have to ask whose the plan's value is; it has changed nothing then. It is run again with
+ * the answer as `said`, which is empty at first.
+ */
+const orQuestion =
+  <A>(decode: Command.Decode<A>): Command.Decode<A | Question> =>
+  (reply) => {
+    const [mark, sum, current, main] = Array.isArray(reply) ? reply.map(optional) : []
+    return mark === "?" && sum !== undefined && current !== undefined && main !== undefined
+      ? Result.succeed(new Question(sum, current, main))
+      : decode(reply)
+  }
 
 const optional = (reply: Command.Reply | undefined): string | undefined =>
   typeof reply === "string" ? reply : undefined
@@ -54,10 +65,22 @@ export interface Stored {
   readonly gateway: string
 }
 
-/** What a login gives: the end of a ban, or the epoch. */
-interface LoggedIn {
+/** What a login gives: the end of a ban, or the epoch, and whether it took the place of a session. */
+export interface LoggedIn {
   readonly ban: string | undefined
   readonly epoch: number
+  readonly supersedes: boolean
+}
+
+const loggedIn: Command.Decode<LoggedIn> = (reply) => {
+  if (typeof reply === "string") return Result.succeed({ ban: undefined, epoch: Number(reply), supersedes: false })
+  const [first, supersedes] = Array.isArray(reply) ? reply : []
+  if (typeof first !== "string") return unexpected("an epoch or a ban")
+  return Result.succeed(
+    supersedes === undefined
+      ? { ban: first, epoch: 0, supersedes: false }
+      : { ban: undefined, epoch: Number(first), supersedes: supersedes === 1 }
+  )
 }
 
 /** Logs in. */
@@ -65,8 +88,9 @@ export const Login = Script.make({
   name: "session.login",
   lua: Lua.login,
   keys,
-  args: (of: Common, { device, digest, gateway, ttl, value }: Stored, most: number, floor: number) => [
+  args: (of: Common, said: string, { device, digest, gateway, ttl, value }: Stored, most: number, floor: number) => [
     ...common(of),
+    said,
     device,
     ttl,
     most,
@@ -75,11 +99,7 @@ export const Login = Script.make({
     digest,
     gateway
   ],
-  reply: (reply): Result.Result<LoggedIn, UnexpectedReply> => {
-    if (typeof reply === "string") return Result.succeed({ ban: undefined, epoch: Number(reply) })
-    const [ban] = Array.isArray(reply) ? reply.map(optional) : []
-    return ban === undefined ? unexpected("an epoch or a ban") : Result.succeed({ ban, epoch: 0 })
-  }
+  reply: orQuestion(loggedIn)
 })
 
 /**
@@ -123,8 +143,14 @@ export const Touch = Script.make({
   name: "session.touch",
   lua: Lua.touch,
   keys,
-  args: (of: Common, session: Held, floor: number, slide: number) => [...common(of), ...held(session), floor, slide],
-  reply: Command.flag,
+  args: (of: Common, said: string, session: Held, floor: number, slide: number) => [
+    ...common(of),
+    said,
+    ...held(session),
+    floor,
+    slide
+  ],
+  reply: orQuestion(Command.flag),
   idempotent: true
 })
 
@@ -133,8 +159,8 @@ export const Logout = Script.make({
   name: "session.logout",
   lua: Lua.logout,
   keys,
-  args: (of: Common, session: Held) => [...common(of), ...held(session)],
-  reply: Command.flag,
+  args: (of: Common, said: string, session: Held) => [...common(of), said, ...held(session)],
+  reply: orQuestion(Command.flag),
   idempotent: true
 })
 
@@ -145,16 +171,17 @@ export interface Ending {
   readonly at: string
 }
 
-/** How many were ended, the value of a Go service that is left to judge, and whether the player still has a session. */
+/** How many were ended, and whether the player still has a session. */
 export const End = Script.make({
   name: "session.end",
   lua: Lua.end,
   keys,
-  args: (of: Common, { at, device, reason }: Ending) => [...common(of), reason, device ?? "*", at],
-  reply: (reply) =>
-    Array.isArray(reply) && typeof reply[0] === "number" && typeof reply[1] === "string"
-      ? Result.succeed({ ended: reply[0], foreign: reply[1] === "" ? undefined : reply[1], remains: reply[2] === 1 })
-      : unexpected("a count and a text")
+  args: (of: Common, said: string, { at, device, reason }: Ending) => [...common(of), said, reason, device ?? "*", at],
+  reply: orQuestion((reply) =>
+    Array.isArray(reply) && typeof reply[0] === "number"
+      ? Result.succeed({ ended: reply[0], remains: reply[1] === 1 })
+      : unexpected("a count and a flag")
+  )
 })
 
 /** Hands a session over; gives its new epoch, if it was valid. */
@@ -162,9 +189,16 @@ export const Move = Script.make({
   name: "session.move",
   lua: Lua.move,
   keys,
-  args: (of: Common, session: Held, to: string, value: string) => [...common(of), ...held(session), to, value],
-  reply: (reply) =>
+  args: (of: Common, said: string, session: Held, to: string, value: string) => [
+    ...common(of),
+    said,
+    ...held(session),
+    to,
+    value
+  ],
+  reply: orQuestion((reply) =>
     Result.map(Command.text(reply), (epoch): number | undefined => (epoch === "" ? undefined : Number(epoch)))
+  )
 })
 
 /** Ends a ban. */
@@ -173,14 +207,5 @@ export const Unban = Script.make({
   lua: Lua.unban,
   keys,
   args: common,
-  reply: Command.flag
-})
-
-/** Deletes the plan's value if it still is this one. */
-export const Discard = Script.make({
-  name: "session.discard",
-  lua: Lua.discard,
-  keys: ["value"],
-  args: (value: string) => [value],
   reply: Command.flag
 })

@@ -4,14 +4,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Claim, Drain, Login, Session, SessionData, SessionOptions } from "../Session.ts"
 import { SessionError, type SessionErrorReason } from "../SessionError.ts"
 import { checkDevice, checkDrain, checkLogin, checkName, instantOf, type Player, playerOf } from "./input.ts"
-import { bannedUntil, type Claimed, digestOf, judge } from "./judge.ts"
+import { bannedUntil, type Claimed, deviceOf, digestOf, judge } from "./judge.ts"
 import * as Kicks from "./kicks.ts"
 import { memberOf, parse } from "./members.ts"
-import type { Store } from "./store.ts"
+import type { Standing, Store } from "./store.ts"
 import * as Value from "./value.ts"
 
 const failed = (reason: SessionErrorReason) => new SessionError({ reason })
@@ -29,8 +30,15 @@ const drainMillis = 100
 
 const isAbsent = ({ _tag }: SessionErrorReason): boolean => _tag !== "Unreadable"
 
-export const make = (store: Store, options: SessionOptions): Session["Service"] => {
-  const kicks = Kicks.make(store, options.sweepInterval)
+/** The room; what listens to kicks ends when the scope closes. */
+export const make = (store: Store, options: SessionOptions): Effect.Effect<Session["Service"], never, Scope.Scope> =>
+  Effect.map(Kicks.make(store, options.sweepInterval), (kicks) => makeService(store, options, kicks))
+
+const makeService = (store: Store, options: SessionOptions, kicks: Kicks.Kicks): Session["Service"] => {
+  /** A Go service may name a gateway that is no name: it has no list. */
+  const note = (gateway: string, member: string, standing: Standing) => {
+    if (Result.isSuccess(checkName("gateway", gateway))) store.note(gateway, member, standing)
+  }
 
   const judged = (player: Player, device: string | undefined, claim: Claimed) =>
     Effect.map(store.read(player, device), (reading) => judge(player.id, reading, store.floor(), claim))
@@ -69,14 +77,19 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
   const check = (
     playerId: string,
     token: Redacted.Redacted,
-    { device = "", gateway }: Claim = {}
+    { device, gateway }: Claim = {}
   ): Effect.Effect<SessionData, SessionError> => {
-    const player = Result.flatMap(checkDevice(device), () => playerOf(playerId))
+    const player = Result.flatMap(checkDevice(device ?? ""), () => playerOf(playerId))
     if (Result.isFailure(player)) return Effect.fail(player.failure)
-    return Effect.flatMap(store.read(player.success, device), (reading) => {
-      const claim = gateway === undefined ? { token } : { token, gateway }
+    const claim = gateway === undefined ? { token } : { token, gateway }
+    return Effect.flatMap(store.read(player.success, device), (reading): Effect.Effect<SessionData, SessionError> => {
       const verdict = judge(playerId, reading, store.floor(), claim)
-      return Result.isSuccess(verdict) ? Effect.succeed(verdict.success) : Effect.fail(failed(verdict.failure))
+      if (Result.isSuccess(verdict)) return Effect.succeed(verdict.success)
+      // Not the newest session: the token may be that of another device.
+      const other = device === undefined ? deviceOf(reading, token) : undefined
+      return other === undefined || other === reading.device
+        ? Effect.fail(failed(verdict.failure))
+        : check(playerId, token, { ...claim, device: other })
     })
   }
 
@@ -92,7 +105,7 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
     yield* store.setOnline(player, true)
     const member = memberOf(session)
     kicks.learn(session.gateway, member)
-    store.note(session.gateway, member, "online")
+    note(session.gateway, member, "online")
   })
 
   const ended = Effect.fnUntraced(function* (session: SessionData) {
@@ -106,7 +119,14 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
       // What is published of it comes here too, and is no news.
       const member = memberOf(session)
       kicks.forget(session.gateway, member)
-      return Effect.tap(ended(session), () => Effect.sync(() => store.note(session.gateway, member, "gone")))
+      return Effect.onExit(ended(session), (exit) =>
+        Effect.sync(() =>
+          exit._tag === "Success"
+            ? note(session.gateway, member, "gone")
+            : // It may go on: then the gateway is to hear of its end.
+              kicks.doubt(session.gateway, member)
+        )
+      )
     })
 
   const list = (gateway: string): Stream.Stream<SessionData, SessionError> =>
@@ -143,15 +163,10 @@ export const make = (store: Store, options: SessionOptions): Session["Service"] 
 
   const revoke = Effect.fnUntraced(function* (playerId: string, before: DateTime.Utc) {
     const player = yield* Effect.fromResult(playerOf(playerId))
-    const until = instantOf(before)
-    const ending = { reason: "revoked", device: undefined, at: String(until) } as const
-    const { ended, foreign, remains } = yield* store.end(player, ending)
+    const ending = { reason: "revoked", device: undefined, at: String(instantOf(before)) } as const
+    const { ended, remains } = yield* store.end(player, ending)
     if (!remains) yield* store.setOnline(player, false)
-    // The value of a Go service says when its session began, in a form that only we read.
-    const value = foreign === undefined ? undefined : Result.getOrUndefined(Value.decode(foreign))
-    if (foreign === undefined || value === undefined) return ended
-    const began = value.loginTime === undefined ? 0 : DateTime.toEpochMillis(value.loginTime)
-    return began <= until && (yield* store.discard(player, foreign)) ? ended + 1 : ended
+    return ended
   })
 
   const handOver = Effect.fnUntraced(function* (session: SessionData, to: string) {

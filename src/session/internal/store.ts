@@ -4,10 +4,11 @@ import type * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
 import type { Event } from "../../redis/Channel.ts"
-import type { Kick, Presence, SessionData } from "../Session.ts"
+import type { Presence, SessionData } from "../Session.ts"
 import type { SessionError } from "../SessionError.ts"
 import type { Player } from "./input.ts"
 import type { Reading } from "./judge.ts"
+import type { Notice } from "./members.ts"
 import type { Ending, Stored } from "./scripts.ts"
 
 /** How a session stands in the list of its gateway. */
@@ -34,12 +35,7 @@ export interface Store {
   readonly end: (
     player: Player,
     ending: Ending
-  ) => Effect.Effect<
-    { readonly ended: number; readonly foreign: string | undefined; readonly remains: boolean },
-    SessionError
-  >
-  /** Deletes the plan's value if it still is this one; whether it was. */
-  readonly discard: (player: Player, value: string) => Effect.Effect<boolean, SessionError>
+  ) => Effect.Effect<{ readonly ended: number; readonly remains: boolean }, SessionError>
   readonly unban: (player: Player) => Effect.Effect<void, SessionError>
   /** Hands a session over; gives its new epoch, if it was valid. */
   readonly move: (
@@ -56,7 +52,7 @@ export interface Store {
   readonly countOnline: Effect.Effect<number, SessionError>
 
   /** What is published for a gateway. */
-  readonly subscribe: (gateway: string) => Stream.Stream<Event<Kick>, SessionError>
+  readonly subscribe: (gateway: string) => Stream.Stream<Event<Notice>, SessionError>
 
   /** Sessions of all players that began until then are void. */
   readonly floor: () => number

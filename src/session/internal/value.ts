@@ -104,7 +104,7 @@ const parse = (text: string): Result.Result<unknown, unknown> => Result.try(() =
 /** Reads what a Go service or this room wrote. Says what is wrong without showing it. */
 export const decode = (text: string): Result.Result<Value, Unreadable> => {
   const plain = ours.exec(text)
-  if (plain !== null) return valueOf(plain[1]!, plain[2]!, plain[3])
+  if (plain !== null) return valueFrom(plain[1]!, plain[2]!, plain[3])
   const parsed = parse(text)
   if (Result.isFailure(parsed)) return unreadable("it is not JSON")
   const object = parsed.success ?? {}
@@ -115,10 +115,10 @@ export const decode = (text: string): Result.Result<Value, Unreadable> => {
   if (typeof token !== "string") return unreadable("token is not a text")
   if (typeof gateway !== "string") return unreadable("gateway is not a text")
   if (login_time !== undefined && typeof login_time !== "string") return unreadable("login_time is not a text")
-  return valueOf(token, gateway, login_time)
+  return valueFrom(token, gateway, login_time)
 }
 
-const valueOf = (token: string, gateway: string, time: string | undefined): Result.Result<Value, Unreadable> => {
+const valueFrom = (token: string, gateway: string, time: string | undefined): Result.Result<Value, Unreadable> => {
   const loginTime = time === undefined ? undefined : timeOf(time)
   return loginTime === "unreadable"
     ? unreadable("login_time is not an instant of RFC 3339")
