@@ -91,7 +91,9 @@ export interface WriteOptions {
  * As WriteOptions, for what is not the same when done twice.
  *
  * - `operation`: an id of this increment, 1 to 64 letters, digits, `_` and `-`. Within 10 minutes a further one with the
- *   same id is not applied and replies what the first did, so that a lost reply is repeated in safety
+ *   same id is not applied and replies what the first did, so that a lost reply is repeated in safety. The id belongs to
+ *   the board and its season: with it another member or amount is OperationReused, and the next season does not know it.
+ *   Where a repetition must not count in the next season either, give `season` as well
  */
 export interface IncrementOptions extends WriteOptions {
   readonly operation?: string

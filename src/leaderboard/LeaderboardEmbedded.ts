@@ -21,9 +21,9 @@ import {
 import * as Tree from "./internal/tree.ts"
 import { Leaderboard, type Score } from "./Leaderboard.ts"
 import {
-  InvalidOperation,
   LeaderboardError,
   type LeaderboardErrorReason,
+  OperationReused,
   ScoreOutOfRange,
   SeasonClosed,
   SeasonNotFound,
@@ -163,10 +163,10 @@ const makeStore = (): Store => {
       step(target, (board, now) => {
         const print = `${write.mode}|${write.value}|${write.member}`
         const known = write.operation === undefined ? undefined : board.operations.get(write.operation)
-        if (known !== undefined) {
-          return known.print === print
-            ? known.reply
-            : refused(new InvalidOperation({ problem: "it was used for another operation" }))
+        const own = write.season ?? board.open
+        // The season may be closed when it is repeated.
+        if (known !== undefined && (own === undefined || known.season === own)) {
+          return known.print === print ? known.reply : refused(new OperationReused())
         }
         const shutBy = shut(target, board, write.season)
         if (shutBy !== undefined) return shutBy
@@ -178,7 +178,9 @@ const makeStore = (): Store => {
         if (row !== old) Memory.move(target.view, board, old, row)
         const reply = { before, after: placed(target, board, row) }
         if (write.operation !== undefined) {
-          board.operations.set(write.operation, { print, until: now + operationMillis, reply })
+          board.operations.delete(write.operation)
+          const season = board.open ?? ""
+          board.operations.set(write.operation, { season, print, until: now + operationMillis, reply })
         }
         return reply
       }),

@@ -42,13 +42,23 @@ export class InvalidPage extends Reason.permanent<InvalidPage>("xdooria/leaderbo
   }
 }
 
-/** An operation id that is not 1 to 64 letters, digits, `_` and `-`, or that was used for something else. */
+/** An operation id that is not 1 to 64 letters, digits, `_` and `-`. */
 export class InvalidOperation extends Reason.permanent<InvalidOperation>("xdooria/leaderboard/InvalidOperation")(
   "InvalidOperation",
   { problem: Schema.String }
 ) {
   override get message(): string {
     return `not an operation id: ${this.problem}`
+  }
+}
+
+/** An operation id that was used on this board, and in this season, for another member or amount. Nothing was applied. */
+export class OperationReused extends Reason.permanent<OperationReused>("xdooria/leaderboard/OperationReused")(
+  "OperationReused",
+  {}
+) {
+  override get message(): string {
+    return "the operation id was used for another increment"
   }
 }
 
@@ -134,6 +144,7 @@ export const LeaderboardErrorReason = Schema.Union([
   InvalidBoard,
   InvalidPage,
   InvalidOperation,
+  OperationReused,
   InvalidSeason,
   SeasonClosed,
   SeasonOpen,

@@ -8,9 +8,9 @@ import * as Service from "./internal/service.ts"
 import type { Store } from "./internal/store.ts"
 import { Leaderboard } from "./Leaderboard.ts"
 import {
-  InvalidOperation,
   LeaderboardError,
   type LeaderboardErrorReason,
+  OperationReused,
   OutcomeUnknown,
   Refused,
   ScoreOutOfRange,
@@ -51,7 +51,7 @@ const refusals = {
   closed: (open) => new SeasonClosed({ open }),
   open: (open) => new SeasonOpen({ open }),
   range: () => new ScoreOutOfRange({ problem: "the sum is" }),
-  reused: () => new InvalidOperation({ problem: "it was used for another operation" }),
+  reused: () => new OperationReused(),
   missing: () => new SeasonNotFound()
 } satisfies Record<string, (open: string) => LeaderboardErrorReason>
 

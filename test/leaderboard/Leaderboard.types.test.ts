@@ -144,6 +144,7 @@ describe("the errors", () => {
       | "InvalidBoard"
       | "InvalidPage"
       | "InvalidOperation"
+      | "OperationReused"
       | "InvalidSeason"
       | "SeasonClosed"
       | "SeasonOpen"

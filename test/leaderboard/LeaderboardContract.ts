@@ -445,8 +445,8 @@ export const suite = <E>(
         assert.strictEqual(changed(yield* boards.increment(board, "ann", 5n, { operation: "again" })), "10#1 -> 15#1")
         const known = yield* boards.increment(board, "ann", 5n, { operation: "again" })
         assert.strictEqual(changed(known), "10#1 -> 15#1")
-        assert.strictEqual(yield* tagOf(boards.increment(board, "ann", 6n, { operation })), "InvalidOperation")
-        assert.strictEqual(yield* tagOf(boards.increment(board, "bob", 5n, { operation })), "InvalidOperation")
+        assert.strictEqual(yield* tagOf(boards.increment(board, "ann", 6n, { operation })), "OperationReused")
+        assert.strictEqual(yield* tagOf(boards.increment(board, "bob", 5n, { operation })), "OperationReused")
         for (const bad of ["", "a:b", "{x}", "x".repeat(65)]) {
           assert.strictEqual(yield* tagOf(boards.increment(board, "ann", 1n, { operation: bad })), "InvalidOperation")
         }
@@ -496,6 +496,27 @@ export const suite = <E>(
         for (const bad of ["", "a:b", "{x}", "x".repeat(65)]) {
           assert.strictEqual(yield* tagOf(boards.open(board, bad)), "InvalidSeason")
         }
+      })
+    )
+
+    it.effect("knows an operation in its own season only, also when that is closed", () =>
+      Effect.gen(function* () {
+        const boards = yield* Leaderboard
+        const board = seasonal(60_000)
+        const add = (by: number, season?: string) =>
+          boards.increment(board, "ann", by, { operation: "match-17", ...(season === undefined ? {} : { season }) })
+        yield* boards.open(board, "s1")
+        assert.strictEqual(changed(yield* add(5)), "none -> 5#1")
+        yield* boards.close(board, "s1")
+        assert.strictEqual(changed(yield* add(5)), "none -> 5#1")
+        assert.strictEqual(yield* tagOf(add(6)), "OperationReused")
+        yield* boards.open(board, "s2")
+        // Bound to its season it is known, and not counted in the next one.
+        assert.strictEqual(changed(yield* add(5, "s1")), "none -> 5#1")
+        assert.strictEqual(changed(yield* add(3)), "none -> 3#1")
+        assert.strictEqual(changed(yield* add(3)), "none -> 3#1")
+        assert.strictEqual(yield* tagOf(add(5)), "OperationReused")
+        assert.strictEqual(yield* boards.score(board, "ann"), 3)
       })
     )
 

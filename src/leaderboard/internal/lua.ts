@@ -152,18 +152,22 @@ local function isLess(a, b)
   return tonumber(sub(a, 11)) < tonumber(sub(b, 11))
 end`
 
-/** What an operation with this id did. It comes first: the season may be closed when it is repeated. */
-const recall = `
+/** What an operation with this id did in its season. It comes first: the season may be closed when it is repeated. */
+const recall = ({ hasSeasons }: Kind): string => `
+local now = ${hasSeasons ? "call('HGET', M, 'season') or ''" : "''"}
+local own = season and sub(season, 1, 1) == '=' and sub(season, 2) or now
 local print = mode .. '|' .. value .. '|' .. member
 local known = call('GET', KEYS[N + 1])
 if known then
-  local cut = string.find(known, '\\n', 1, true)
-  if sub(known, 1, cut - 1) ~= print then return { 'reused' } end
-  return cjson.decode(sub(known, cut + 1))
+  local bar, cut = string.find(known, '|', 1, true), string.find(known, '\\n', 1, true)
+  if own == '' or sub(known, 1, bar - 1) == own then
+    if sub(known, bar + 1, cut - 1) ~= print then return { 'reused' } end
+    return cjson.decode(sub(known, cut + 1))
+  end
 end`
 
 const remember = `
-call('SET', KEYS[N + 1], print .. '\\n' .. cjson.encode(reply), 'PX', keep)`
+call('SET', KEYS[N + 1], now .. '|' .. print .. '\\n' .. cjson.encode(reply), 'PX', keep)`
 
 /** Reads where the member is: its score `z`, its `prefix`, and of a board with ticks the `last` one, in field ''. */
 const locate = ({ hasTick, isPrefixed }: Kind): string =>
@@ -218,7 +222,7 @@ ${ties === "dense" ? `if z then ${forget(kind)} end\ncall('ZADD', D, z2, ${nameO
 const update = (kind: Kind, isOnce: boolean): string => `
 local mode, member, value, season, keep = unpack(ARGV)
 ${kind.isWide ? wideNumbers : ""}
-${isOnce ? recall : ""}
+${isOnce ? recall(kind) : ""}
 ${gate(kind)}
 ${locate(kind)}
 local part = z and ${digitsOf(kind, "prefix")}

@@ -29,6 +29,15 @@ export interface Owned {
   readonly claimed: number
 }
 
+/** What an operation did. */
+interface Operation {
+  /** The season in which it was; empty on a board without. */
+  readonly season: string
+  readonly print: string
+  readonly until: number
+  readonly reply: Moved
+}
+
 /** A board. */
 export interface Memory {
   ranking: Ranking
@@ -41,7 +50,7 @@ export interface Memory {
   readonly seasons: Map<string, SeasonRow & Owned>
   readonly frozen: Map<string, Frozen>
   /** What was replied to operations, until when. */
-  readonly operations: Map<string, { readonly print: string; readonly until: number; readonly reply: Moved }>
+  readonly operations: Map<string, Operation>
 }
 
 const nothing: Ranking = { rows: undefined, scores: undefined }
