@@ -1,4 +1,4 @@
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -6,6 +6,7 @@ import * as Pg from "../pg/Pg.ts"
 import type { PgError } from "../pg/PgError.ts"
 import * as Key from "../redis/Key.ts"
 import { Redis } from "../redis/Redis.ts"
+import { wholeMillis } from "./internal/millis.ts"
 import { guardedSet } from "./internal/scripts.ts"
 import { CurrentLease } from "./Lock.ts"
 import { InvalidInput, LockError, Stale } from "./LockError.ts"
@@ -32,8 +33,9 @@ export interface Source<R> {
 export const redis: Source<never> = { next: undefined }
 
 /**
- * The sequence of {@link migration} in PostgreSQL: it rises whatever happens to Redis. It costs two round trips more.
- * Fails with `Unavailable`, or with `Refused` where the sequence is missing.
+ * The sequence of {@link migration} in PostgreSQL: it rises whatever happens to Redis. It costs two round trips more, and
+ * may take a second longer than `wait`. It begins at 2^62, above whatever {@link redis} gives, so that a service can go
+ * over to it; there is no way back. Fails with `Unavailable`, or with `Refused` where the sequence is missing.
  */
 export const sequence: Source<SqlClient.SqlClient> = {
   next: Effect.flatMap(
@@ -50,24 +52,27 @@ export const sequence: Source<SqlClient.SqlClient> = {
 export const migration = (id: number): Pg.Migration => ({
   id,
   name: "create_fences",
-  up: `CREATE SEQUENCE xdooria_fence AS bigint;
+  up: `CREATE SEQUENCE xdooria_fence AS bigint MINVALUE 4611686018427387904;
 CREATE TABLE xdooria_fences (key text PRIMARY KEY, fence bigint NOT NULL)`
 })
 
 /**
- * Runs statements in one transaction that only the present holder of the lock, or the last one, can commit. The highest
- * token that was seen for the key of the {@link CurrentLease} is kept in a row of `xdooria_fences`; a lower one is
- * `Stale`, and nothing is written. Inside of `Pg.transaction` it belongs to that transaction, and the row is locked until
- * its end, so that of two holders one waits for the other.
+ * Runs statements in one transaction that no holder can commit after a later one has. The highest token that was seen for
+ * the name of the {@link CurrentLease} is kept in a row of `xdooria_fences`; a lower one is `Stale`, and nothing is written.
+ * A lower one is refused only once a later holder was here: what a write is derived from is read inside too.
+ *
+ * Fails with `Lost`, before anything is done, when this process knows that the lease has ended. Inside of `Pg.transaction`
+ * it belongs to that transaction, and the row is locked until its end, so that of two holders one waits for the other.
  */
 export const guard = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Exclude<E, SqlError> | LockError | PgError, R | CurrentLease | SqlClient.SqlClient> =>
   Effect.gen(function* () {
-    const { fence, key } = yield* CurrentLease
+    const { fence, name, whileHeld } = yield* CurrentLease
+    yield* whileHeld(Effect.void)
     const sql = yield* SqlClient.SqlClient
     const seen = yield* sql`
-      INSERT INTO xdooria_fences AS seen (key, fence) VALUES (${key.name}, ${fence})
+      INSERT INTO xdooria_fences AS seen (key, fence) VALUES (${name}, ${fence})
       ON CONFLICT (key) DO UPDATE SET fence = EXCLUDED.fence WHERE seen.fence <= EXCLUDED.fence
       RETURNING seen.fence`
     if (seen.length === 0) return yield* new LockError({ reason: new Stale() })
@@ -76,13 +81,16 @@ export const guard = <A, E, R>(
 
 /**
  * Sets a key of Redis, unless a holder with a higher token than that of the {@link CurrentLease} has set it so before:
- * `Stale`, and nothing is written. The highest token is kept beside the key, for ever.
+ * `Stale`, and nothing is written. The highest token is kept beside the key, for ever. For a value that stands by itself: one
+ * that is derived from what was read under the lock is a lost update when a later holder has read, and not yet written.
+ * That belongs into {@link guard}, with the reading.
  *
  * - `key`: any key that is not beside another
  * - `value`: as for Command.set
  * - `expiry`: how long the value lives, 1 ms or more; for ever when not given
  *
- * Fails with `OutcomeUnknown` when the reply was lost, otherwise as `Lock.acquire`.
+ * Fails with `Lost`, before anything is done, when this process knows that the lease has ended, with `OutcomeUnknown` when
+ * the reply was lost, otherwise as `Lock.acquire`.
  */
 export const set = (
   key: Key.Any,
@@ -93,10 +101,11 @@ export const set = (
     if (key.words !== undefined) {
       return yield* new LockError({ reason: new InvalidInput({ problem: "the key is beside another" }) })
     }
-    const { fence } = yield* CurrentLease
+    const { fence, whileHeld } = yield* CurrentLease
+    yield* whileHeld(Effect.void)
     const { run } = yield* Redis
     const own = key as Key.Key<string>
-    const millis = expiry === undefined ? undefined : Math.max(1, Math.ceil(Duration.toMillis(expiry)))
+    const millis = expiry === undefined ? undefined : Math.max(1, wholeMillis(expiry))
     const isWritten = yield* Effect.mapError(
       run(guardedSet([own, Key.beside(own, "xd:fenced")], fence, value, millis)),
       LockError.fromRedis

@@ -5,13 +5,14 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import type * as Key from "../redis/Key.ts"
+import { wholeMillis } from "./internal/millis.ts"
 import type { LockError } from "./LockError.ts"
 
 /** The shortest and the longest `ttl`, in milliseconds. */
 export const ttlRange = { minimum: 100, maximum: 86_400_000 } as const
 
 const isTtl = (ttl: Duration.Duration): boolean => {
-  const millis = Duration.toMillis(ttl)
+  const millis = wholeMillis(ttl)
   return millis >= ttlRange.minimum && millis <= ttlRange.maximum
 }
 
@@ -34,7 +35,7 @@ export const LockConfig = Config.section(
   },
   ({ pollInterval, ttl }) => [
     ...(isTtl(ttl) ? [] : [{ field: "ttl" as const, expected: "0.1 to 86400 seconds" }]),
-    ...(Duration.between(pollInterval, { minimum: Duration.millis(50), maximum: Duration.minutes(1) })
+    ...(wholeMillis(pollInterval) >= 50 && wholeMillis(pollInterval) <= 60_000
       ? []
       : [{ field: "pollInterval" as const, expected: "0.05 to 60 seconds" }])
   ]
@@ -46,7 +47,7 @@ export type LockOptions = typeof LockConfig.schema.Type
 /** How a lock is asked for; what is not given comes from section `lock`. */
 export interface AcquireOptions {
   /**
-   * How long the lock outlives a holder that died: 100 ms to a day. While its holder lives it is renewed, so this is no
+   * How long the lock outlives a holder that died: 100 ms to a day, rounded up to whole milliseconds. While its holder lives it is renewed, so this is no
    * limit for the work. A shorter one frees sooner, and is lost sooner when the server does not answer.
    */
   readonly ttl?: Duration.Input
@@ -58,6 +59,8 @@ export interface AcquireOptions {
 export interface Lease {
   /** What is locked. */
   readonly key: Key.Any
+  /** The name of the key as it is on the server, with the prefix of its client: what is locked, for another system. */
+  readonly name: string
   /**
    * The fencing token: higher than that of every earlier holder of this key, for ever. Send it along with what must not
    * be done by a holder that is no more, see Fence.
@@ -65,7 +68,8 @@ export interface Lease {
   readonly fence: bigint
   /**
    * Runs an effect for as long as the lease lasts. When the lease is lost the effect is interrupted, its finalizers are
-   * awaited, and the whole fails with `Lost`: also when it succeeds after the lease had ended. What runs inside, in
+   * awaited, and the whole fails with `Lost`: also when it succeeds after the lease had ended, or when it has ended before.
+   * What runs inside, in
    * forked fibers too, has this lease as its {@link CurrentLease} and gets the same lock again without waiting.
    */
   readonly whileHeld: <A, E, R>(
@@ -89,7 +93,7 @@ export class Lock extends Context.Service<
      * lock is released when the last of these scopes has ended.
      *
      * Fails with `Held` when it is not free and `wait` is 0, with `Timeout` after `wait`, with `Unavailable` when the
-     * server did not answer, with `InvalidInput`, or with `Refused`. None of them leaves a lock or a place in the queue;
+     * server did not answer, with `InvalidInput`, with `Refused`, or with `Closed` when the scope of the service ends. None of them leaves a lock or a place in the queue;
      * nor does interruption.
      */
     readonly acquire: (key: Key.Any, options?: AcquireOptions) => Effect.Effect<Lease, LockError, Scope.Scope>

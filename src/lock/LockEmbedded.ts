@@ -1,5 +1,4 @@
 import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -7,7 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { Backend } from "./internal/backend.ts"
-import { make, ticketIntervals, Wakes } from "./internal/engine.ts"
+import { make, ticketMillisOf, Wakes } from "./internal/engine.ts"
 import { monotonicMillis } from "./internal/Holding.ts"
 import { Lock, LockConfig, type LockOptions } from "./Lock.ts"
 
@@ -44,6 +43,7 @@ const memory = (wakes: Wakes, ticketMillis: number): Backend => {
     })
 
   return {
+    nameOf: (key) => key.name,
     claim: ({ key, token, ttlMillis, waits }) =>
       withState(key.name, (state, now, clock) => {
         const head = headOf(state)
@@ -79,13 +79,13 @@ const defaults: LockOptions = Schema.decodeSync(LockConfig.schema)({})
 
 /**
  * Locks within this process: whoever shares the service shares the locks. What is not given has the default of
- * LockConfig. It cannot fail; the scope ends the background work.
+ * LockConfig. It cannot fail. The scope ends the background work and whatever is held, see LockLive.
  */
 export const makeEmbedded = (options: Partial<LockOptions> = {}): Effect.Effect<Lock["Service"], never, Scope.Scope> =>
   Effect.suspend(() => {
     const values = { ...defaults, ...options }
     const wakes = new Wakes()
-    return make(memory(wakes, Duration.toMillis(values.pollInterval) * ticketIntervals), wakes, values)
+    return make(memory(wakes, ticketMillisOf(values)), wakes, values)
   })
 
 /** As {@link LockEmbedded}, with options in place of the configuration. See {@link makeEmbedded}. */

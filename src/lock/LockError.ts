@@ -21,10 +21,10 @@ export class Timeout extends Reason.transient<Timeout>("xdooria/lock/Timeout")("
  * The lease ended before what it protects did, which was interrupted, wherever it was.
  *
  * - `how`: `expired`, it could not be renewed in time; `taken`, its key is gone or another's; `released`, its scope
- *   has ended
+ *   has ended; `closed`, that of the service of the locks has
  */
 export class Lost extends Reason.ambiguous<Lost>("xdooria/lock/Lost")("Lost", {
-  how: Schema.Literals(["expired", "taken", "released"])
+  how: Schema.Literals(["expired", "taken", "released", "closed"])
 }) {
   override get message(): string {
     return `the lease was lost (${this.how}) before its work was done`
@@ -44,6 +44,13 @@ export class InvalidInput extends Reason.permanent<InvalidInput>("xdooria/lock/I
 }) {
   override get message(): string {
     return `a lock cannot be asked for so: ${this.problem}`
+  }
+}
+
+/** The scope of the service of the locks has ended, or that of its client of Redis. The lock was not given. */
+export class Closed extends Reason.permanent<Closed>("xdooria/lock/Closed")("Closed", {}) {
+  override get message(): string {
+    return "the service of the locks is closed"
   }
 }
 
@@ -79,6 +86,7 @@ export const LockErrorReason = Schema.Union([
   Lost,
   Stale,
   InvalidInput,
+  Closed,
   Unavailable,
   OutcomeUnknown,
   Refused
@@ -99,6 +107,8 @@ const reasonOf = (reason: RedisFailureReason): LockErrorReason => {
     case "InvalidKey":
     case "InvalidInput":
       return new InvalidInput({ problem: reason.problem })
+    case "Closed":
+      return new Closed()
     default:
       return reason.isRetryable
         ? new Unavailable({ detail: detailOf(reason) })

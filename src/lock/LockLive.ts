@@ -1,4 +1,3 @@
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -10,13 +9,14 @@ import { randomBytes } from "node:crypto"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import * as Channel from "../redis/Channel.ts"
+import * as Key from "../redis/Key.ts"
 import { Redis } from "../redis/Redis.ts"
 import * as Fence from "./Fence.ts"
-import type { Answer, Backend } from "./internal/backend.ts"
-import { make, ticketIntervals, Wakes } from "./internal/engine.ts"
+import type { Answer, Backend, Claim } from "./internal/backend.ts"
+import { make, ticketMillisOf, Wakes } from "./internal/engine.ts"
 import { claim, extend, keysOf, leave } from "./internal/scripts.ts"
 import { Lock, LockConfig, type LockOptions } from "./Lock.ts"
-import { LockError } from "./LockError.ts"
+import { LockError, Unavailable } from "./LockError.ts"
 
 /** Options of {@link makeLive}. */
 export interface LiveOptions<R> extends Partial<LockOptions> {
@@ -47,6 +47,9 @@ const listen = Effect.fnUntraced(function* (redis: Redis["Service"], wakes: Wake
   return Channel.render(channel, redis.keyPrefix)
 })
 
+/** How much longer than its claimant waits a claim may take that draws a token, in milliseconds: `wait` may be 0. */
+const drawMillis = 1_000
+
 const backendOf = (
   redis: Redis["Service"],
   channel: string,
@@ -58,18 +61,26 @@ const backendOf = (
     Effect.mapError(redis.run(claim(keysOf(key), token, ttlMillis, waits ? waiting : undefined)), LockError.fromRedis)
   const extended: Backend["extend"] = (key, token, ttlMillis) =>
     Effect.mapError(redis.run(extend([keysOf(key)[0]], token, ttlMillis)), LockError.fromRedis)
+  /** A claim whose token comes from elsewhere, which may take as long as its claimant waits. */
+  const drawing = (next: Effect.Effect<bigint, LockError>): Backend["claim"] => {
+    const drawn = Effect.fnUntraced(function* (one: Claim) {
+      const answer = yield* claimed(one)
+      if (answer._tag === "Busy") return answer
+      const fence = yield* next
+      // A token that was drawn after the lock had passed on could be higher than that of its present holder.
+      const isHeld = yield* extended(one.key, one.token, one.ttlMillis)
+      return isHeld ? { ...answer, fence } : ({ _tag: "Busy", isNext: false, leftMillis: 0 } satisfies Answer)
+    })
+    return (one) =>
+      Effect.timeoutOrElse(drawn(one), {
+        // After a ttl the lock is no more.
+        duration: Math.min(one.leftMillis + drawMillis, one.ttlMillis),
+        orElse: () => Effect.fail(new LockError({ reason: new Unavailable({ detail: "no token in time" }) }))
+      })
+  }
   return {
-    claim:
-      next === undefined
-        ? claimed
-        : Effect.fnUntraced(function* (one) {
-            const answer = yield* claimed(one)
-            if (answer._tag === "Busy") return answer
-            const fence = yield* next
-            // A token that was drawn after the lock had passed on could be higher than that of its present holder.
-            const isHeld = yield* extended(one.key, one.token, one.ttlMillis)
-            return isHeld ? { ...answer, fence } : ({ _tag: "Busy", isNext: false, leftMillis: 0 } satisfies Answer)
-          }),
+    nameOf: (key) => Key.render(key, redis.keyPrefix),
+    claim: next === undefined ? claimed : drawing(next),
     extend: extended,
     leave: (key, token) => {
       const [lock, queue, tickets] = keysOf(key)
@@ -81,7 +92,9 @@ const backendOf = (
 /**
  * Locks on Redis; what is not given has the default of LockConfig.
  *
- * It starts also while Redis does not answer. The scope ends the subscription and the background work.
+ * It starts also while Redis does not answer. The scope ends the subscription, the background work, and whatever is held:
+ * those who wait fail with `Closed`, each lease is `Lost` (`closed`) and its work interrupted. It waits for that, 5 s at
+ * most, and releases the locks; one whose work has not ended by then ends after its ttl.
  */
 export const makeLive = <R = never>({ fence, ...options }: LiveOptions<R> = {}): Effect.Effect<
   Lock["Service"],
@@ -95,8 +108,7 @@ export const makeLive = <R = never>({ fence, ...options }: LiveOptions<R> = {}):
     const wakes = new Wakes()
     const channel = yield* listen(redis, wakes)
     const next = fence?.next === undefined ? undefined : Effect.provideContext(fence.next, services)
-    const ticketMillis = Duration.toMillis(values.pollInterval) * ticketIntervals
-    return yield* make(backendOf(redis, channel, ticketMillis, next), wakes, values)
+    return yield* make(backendOf(redis, channel, ticketMillisOf(values), next), wakes, values)
   })
 
 /** As {@link LockLive}, with options in place of the configuration. See {@link makeLive}. */

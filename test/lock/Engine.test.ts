@@ -37,6 +37,7 @@ const server = (answers: Partial<Backend>) =>
     const wakes = new Wakes()
     const lock = yield* make(
       {
+        nameOf: ({ name }) => name,
         claim: counting("claim", answers.claim ?? (() => Effect.succeed(granted))),
         extend: counting("extend", answers.extend ?? (() => Effect.succeed(true))),
         leave: counting("leave", answers.leave ?? (() => Effect.void))
@@ -174,6 +175,52 @@ describe("a lease", () => {
       yield* TestClock.adjust("20 seconds")
       yield* Fiber.join(fiber)
       assert.strictEqual(asked.claim, 2)
+    })
+  )
+
+  it.effect(
+    "is not released when the service is closed and its work does not end: the closing does not wait for ever",
+    () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { asked, layer } = yield* Effect.provideService(server({}), Scope.Scope, scope)
+        const key = yield* newKey
+        const working = yield* Deferred.make<void>()
+        const fiber = yield* Effect.andThen(Deferred.succeed(working, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() => Effect.sleep("20 seconds")),
+          Lock.withLock(key),
+          Effect.flip,
+          Effect.provide(layer),
+          Effect.forkChild
+        )
+        yield* said(working, fiber)
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(closing)
+        assert.strictEqual(asked.leave, 0)
+        yield* TestClock.adjust("20 seconds")
+        assert.deepInclude((yield* Fiber.join(fiber)).reason, { _tag: "Lost", how: "closed" })
+        // It was renewed for as long as the closing waited.
+        assert.deepStrictEqual(asked, { claim: 1, extend: 1, leave: 0 })
+      }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("that is granted while the service is closed is given up", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { asked, layer } = yield* Effect.provideService(
+        server({ claim: () => Effect.as(Effect.sleep("1 second"), granted) }),
+        Scope.Scope,
+        scope
+      )
+      const key = yield* newKey
+      const fiber = yield* Effect.forkChild(Effect.flip(Effect.provide(Lock.withLock(key)(Effect.void), layer)))
+      yield* Effect.yieldNow
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(closing)
+      assert.strictEqual((yield* Fiber.join(fiber)).reason._tag, "Closed")
+      assert.deepStrictEqual(asked, { claim: 1, extend: 0, leave: 1 })
     })
   )
 

@@ -33,7 +33,7 @@ describe("Lock.withLock", () => {
   it("adds Lost and the other reasons to the errors of the work, and Lock to what it asks for", () => {
     expectTypeOf(locked).toEqualTypeOf<Effect.Effect<number, "mine" | LockError, string | Lock>>()
     expectTypeOf<LockError["reason"]["_tag"]>().toEqualTypeOf<
-      "Held" | "Timeout" | "Lost" | "Stale" | "InvalidInput" | "Unavailable" | "OutcomeUnknown" | "Refused"
+      "Held" | "Timeout" | "Lost" | "Stale" | "InvalidInput" | "Closed" | "Unavailable" | "OutcomeUnknown" | "Refused"
     >()
   })
 

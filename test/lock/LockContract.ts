@@ -1,14 +1,16 @@
 // The promises of room lock, for a layer on keys that nobody else uses.
 import { assert, layer as layerTest } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
+import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
@@ -19,6 +21,9 @@ import { model, play, stepsOf } from "./LockModel.ts"
 
 /** A key of one test. */
 export const newKey = Effect.suspend(() => Effect.orDie(Effect.fromResult(Key.make("lock", randomUUID()))))
+
+/** A lease as one has it that does not know that it has ended: a process that was stopped. */
+export const unaware = (lease: Lease): Lease => ({ ...lease, whileHeld: (effect) => effect as never })
 
 /** The tag of the reason that an effect fails with. */
 export const tagOf = <A, R>(effect: Effect.Effect<A, LockError, R>) =>
@@ -249,6 +254,50 @@ export const suite = <E>(
         yield* Deferred.succeed(go, undefined)
         yield* Fiber.join(children[0])
         assert.isTrue(yield* isFree(key))
+      })
+    )
+
+    it.effect(
+      "loses every lease when the service is closed, after its work has ended, and refuses those who wait",
+      () =>
+        Effect.gen(function* () {
+          const key = yield* newKey
+          const scope = yield* Scope.make()
+          const services = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
+          const lock = Context.get(services, Lock)
+          const working = yield* Deferred.make<void>()
+          const isEnded = yield* Ref.make(false)
+          const fiber = yield* Effect.andThen(Deferred.succeed(working, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() => Effect.andThen(Effect.yieldNow, Ref.set(isEnded, true))),
+            Lock.withLock(key),
+            Effect.flip,
+            Effect.provide(services),
+            Effect.forkChild
+          )
+          yield* said(working, fiber)
+          const waiting = yield* Effect.forkChild(tagOf(Effect.scoped(lock.acquire(key, { wait: Duration.infinity }))))
+          yield* settle
+          const idle = yield* lock.acquire(yield* newKey)
+          yield* Scope.close(scope, Exit.void)
+          assert.isTrue(yield* Ref.get(isEnded))
+          assert.deepInclude((yield* Fiber.join(fiber)).reason, { _tag: "Lost", how: "closed" })
+          assert.strictEqual(yield* Fiber.join(waiting), "Closed")
+          assert.deepInclude((yield* Effect.flip(idle.whileHeld(Effect.void))).reason, { _tag: "Lost", how: "closed" })
+          assert.strictEqual(yield* tagOf(Effect.scoped(lock.acquire(key, { wait: 0 }))), "Closed")
+        }).pipe(Effect.provideService(References.MinimumLogLevel, "None"), Effect.scoped)
+    )
+
+    it.effect("takes times that are no whole milliseconds", () =>
+      Effect.gen(function* () {
+        const key = yield* newKey
+        const odd = { ttl: Duration.micros(333_333n), wait: Duration.micros(1_500n) }
+        const one = yield* holder(key, odd)
+        yield* one.lease
+        const waiting = yield* Effect.forkChild(Effect.flip(Effect.scoped(Lock.acquire(key, odd))))
+        yield* settle
+        yield* advance("2 millis")
+        assert.deepInclude((yield* Fiber.join(waiting)).reason, { _tag: "Timeout", millis: 2 })
+        yield* one.stop
       })
     )
 

@@ -43,6 +43,7 @@ const table: ReadonlyArray<Row> = [
   [new Redis.Conflict({ attempts: 3 }), unavailable("Conflict"), true, true],
   [new Redis.PoolExhausted(), unavailable("PoolExhausted"), true, true],
   [new Redis.UnexpectedReply({ problem: "not 1 or 0" }), unknown("an unexpected reply"), true, false],
+  [new Redis.Closed(), { _tag: "Closed" }, false, true],
   [new Redis.Rejected({ code: "ERR" }), refused("ERR"), false, true]
 ]
 

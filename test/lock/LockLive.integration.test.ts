@@ -10,7 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Cluster, Redis as Driver } from "ioredis"
 import { CurrentLease, Fence, Lock, type LockError } from "xdooria/lock"
@@ -23,7 +23,7 @@ import { client, driver, eventually, type Options, single, suites } from "../red
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import { isMissing, servers } from "../support/Servers.ts"
-import { holder, isFree, newKey, said, tagOf } from "./LockContract.ts"
+import { holder, isFree, newKey, said, tagOf, unaware } from "./LockContract.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -150,7 +150,7 @@ suites("LockLive on the wire", (options) => {
       const [seconds, micros] = yield* run((redis) => redis.time())
       const until = (Number(seconds) + 1) * 1_000_000 + Number(micros)
       yield* run((redis) => redis.zadd(nameOf(Key.beside(key, "xd:lock")), 1, "slow"))
-      yield* run((redis) => redis.hset(nameOf(Key.beside(key, "xd:waiting")), "slow", `${until} nowhere`))
+      yield* run((redis) => redis.hset(nameOf(Key.beside(key, "xd:waiting")), "slow", `${until} 1000 nowhere`))
       assert.isFalse(yield* isFree(key))
       // It died: its place ends by itself.
       yield* Lock.withLock(key, { wait: "20 seconds" })(Effect.void)
@@ -200,6 +200,44 @@ suites("LockLive on the wire", (options) => {
         yield* two.stop
       }).pipe(Effect.provide(Layer.merge(Layer.succeedContext(redis), layer)))
     }).pipe(Effect.scoped)
+  )
+
+  it.live("leaves nothing behind when the service is closed", () =>
+    Effect.gen(function* () {
+      const { get, waiting } = yield* raw(options)
+      const scope = yield* Scope.make()
+      const redis = yield* Redis
+      const odd = { ttl: Duration.micros(3_333_333n), pollInterval: Duration.micros(333_333n) }
+      const layer = Layer.provide(layerLive(odd), Layer.succeed(Redis, redis))
+      const services = yield* Layer.buildWithScope(layer, scope)
+      const key = yield* newKey
+      const one = yield* Effect.provide(holder(key), services)
+      yield* one.lease
+      const two = yield* Effect.provide(holder(key, { wait: Duration.infinity }), services)
+      yield* eventually(
+        "it waits",
+        Effect.map(waiting(key), (n) => n === 1)
+      )
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(yield* get(key), null)
+      assert.strictEqual(yield* waiting(key), 0)
+      const reasons = yield* Effect.forEach([one, two], ({ fiber }) => tagOf(Fiber.join(fiber)))
+      assert.deepStrictEqual(reasons, ["Lost", "Closed"])
+    }).pipe(quiet, test)
+  )
+
+  it.live("does not wait for a place that a clock that was set back made too long", () =>
+    Effect.gen(function* () {
+      const { nameOf, run } = yield* raw(options)
+      const key = yield* newKey
+      const tickets = nameOf(Key.beside(key, "xd:waiting"))
+      const [seconds] = yield* run((redis) => redis.time())
+      yield* run((redis) => redis.zadd(nameOf(Key.beside(key, "xd:lock")), 1, "slow"))
+      yield* run((redis) => redis.hset(tickets, "slow", `${Number(seconds) + 3600}000000 300 nowhere`))
+      // It lasts as long as one that was made now.
+      assert.isFalse(yield* isFree(key))
+      yield* Lock.withLock(key, { wait: "10 seconds" })(Effect.void)
+    }).pipe(test)
   )
 
   it.live("interrupts its work when its key is deleted or another's", () =>
@@ -363,7 +401,7 @@ RealServer.suite("redis", "Fence", (address) => {
       const { get, nameOf, run } = yield* raw(single(address))
       const key = yield* newKey
       const data = yield* Effect.fromResult(Key.make("gold", "p1"))
-      const stale = yield* Lock.withLock(key)(CurrentLease)
+      const stale = unaware(yield* Lock.withLock(key)(CurrentLease))
       yield* Fence.set(data, "1").pipe(Lock.withLock(key))
       yield* Effect.andThen(Fence.set(data, "2"), Fence.set(data, "3", "1 minute")).pipe(Lock.withLock(key))
       assert.strictEqual(yield* tagOf(Effect.provideService(Fence.set(data, "stale"), CurrentLease, stale)), "Stale")
@@ -376,10 +414,26 @@ RealServer.suite("redis", "Fence", (address) => {
     }).pipe(test)
   )
 
+  it.live("is no write of a fork that has outlived the lock", () =>
+    Effect.gen(function* () {
+      const { get } = yield* raw(single(address))
+      const data = yield* Effect.fromResult(Key.make("gold", "p4"))
+      const go = yield* Deferred.make<void>()
+      const fork = yield* Effect.andThen(Deferred.await(go), Fence.set(data, "late")).pipe(
+        Effect.forkDetach,
+        Lock.withLock(yield* newKey)
+      )
+      yield* Deferred.succeed(go, undefined)
+      const error = yield* Effect.flip(Fiber.join(fork))
+      assert.deepInclude({ ...error.reason } as object, { _tag: "Lost", how: "released" })
+      assert.strictEqual(yield* get(data), null)
+    }).pipe(test)
+  )
+
   it.live("compares tokens beyond what a double holds", () =>
     Effect.gen(function* () {
       const data = yield* Effect.fromResult(Key.make("gold", "p2"))
-      const lease = yield* Lock.withLock(yield* newKey)(CurrentLease)
+      const lease = unaware(yield* Lock.withLock(yield* newKey)(CurrentLease))
       const set = (fence: bigint) =>
         Effect.isSuccess(Effect.provideService(Fence.set(data, "x"), CurrentLease, { ...lease, fence }))
       const max = 9_223_372_036_854_775_807n
@@ -444,16 +498,18 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
       const { nameOf, run } = yield* raw(single(redisAddress))
       const key = yield* newKey
       const fence = Effect.map(Lock.withLock(key)(CurrentLease), (lease) => lease.fence)
-      assert.strictEqual(yield* fence, 1n)
+      // Above whatever Redis gives.
+      const first = 2n ** 62n
+      assert.strictEqual(yield* fence, first)
       yield* run((redis) => redis.del(nameOf(Key.beside(key, "xd:fence"))))
-      assert.strictEqual(yield* fence, 2n)
+      assert.strictEqual(yield* fence, first + 1n)
       const all = yield* Effect.all(
         Array.from({ length: 10 }, () => fence),
         { concurrency: "unbounded" }
       )
       assert.deepStrictEqual(
         all.toSorted((a, b) => Number(a - b)),
-        [3n, 4n, 5n, 6n, 7n, 8n, 9n, 10n, 11n, 12n]
+        Array.from({ length: 10 }, (_, i) => first + 2n + BigInt(i))
       )
     }).pipe(test)
   )
@@ -495,7 +551,7 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
     Effect.gen(function* () {
       const { add, gold } = yield* accounts
       const key = yield* newKey
-      const stale = yield* Lock.withLock(key)(CurrentLease)
+      const stale = unaware(yield* Lock.withLock(key)(CurrentLease))
       yield* Lock.withLock(key)(Effect.andThen(Fence.guard(add(1)), Fence.guard(add(10))))
       const late = Effect.provideService(Fence.guard(add(100)), CurrentLease, stale)
       const error = yield* Effect.flip(late)
@@ -507,12 +563,83 @@ RealServer.suite("postgres", "Fence with PostgreSQL", (postgres) => {
     }).pipe(test)
   )
 
+  it.live("runs nothing of a fork that has outlived the lock", () =>
+    Effect.gen(function* () {
+      const { add, gold } = yield* accounts
+      const go = yield* Deferred.make<void>()
+      const fork = yield* Effect.andThen(Deferred.await(go), Fence.guard(add(1))).pipe(
+        Effect.forkDetach,
+        Lock.withLock(yield* newKey)
+      )
+      yield* Deferred.succeed(go, undefined)
+      const { reason } = yield* Effect.flip(Fiber.join(fork))
+      assert.deepInclude({ ...reason } as object, { _tag: "Lost", how: "released" })
+      assert.strictEqual(yield* gold, 0)
+    }).pipe(test)
+  )
+
+  it.live("knows the locks of two key prefixes as two", () =>
+    Effect.gen(function* () {
+      const { add, gold } = yield* accounts
+      const key = yield* newKey
+      const other = yield* client(single(redisAddress))
+      const sql = yield* SqlClient.SqlClient
+      const first = unaware(yield* Lock.withLock(key)(CurrentLease))
+      const layer = Layer.provide(
+        layerLive({ fence: Fence.sequence }),
+        Layer.merge(Layer.succeedContext(other), Layer.succeed(SqlClient.SqlClient, sql))
+      )
+      const later = yield* Effect.provide(Lock.withLock(key)(Effect.andThen(Fence.guard(add(1)), CurrentLease)), layer)
+      assert.isTrue(later.fence > first.fence)
+      yield* Effect.provideService(Fence.guard(add(10)), CurrentLease, first)
+      assert.strictEqual(yield* gold, 11)
+      const { nameOf } = yield* raw(single(redisAddress))
+      assert.strictEqual(first.name, nameOf(key))
+      const rows = yield* sql<{ key: string }>`SELECT key FROM xdooria_fences`
+      assert.sameMembers(
+        rows.map((row) => row.key),
+        [first.name, later.name]
+      )
+    }).pipe(test)
+  )
+
+  it.live("does not wait for a token for longer than the lock, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      yield* accounts
+      const { get } = yield* raw(single(redisAddress))
+      const sql = yield* SqlClient.SqlClient
+      const isLocked = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const altering = yield* Effect.forkChild(
+        Pg.transaction(
+          sql`ALTER SEQUENCE xdooria_fence RESTART`.pipe(
+            Effect.andThen(Deferred.succeed(isLocked, undefined)),
+            Effect.andThen(Deferred.await(go))
+          )
+        )
+      )
+      yield* said(isLocked, altering)
+      for (const wait of [0, 200]) {
+        const key = yield* newKey
+        // The database itself would hold it back for longer.
+        const error = yield* Effect.timeout(Effect.flip(Lock.withLock(key, { wait })(Effect.void)), "4 seconds")
+        assert.deepInclude({ ...error.reason } as object, { _tag: "Unavailable", detail: "no token in time" })
+        yield* eventually(
+          "the lock is gone",
+          Effect.map(get(key), (value) => value === null)
+        )
+      }
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(altering)
+    }).pipe(test)
+  )
+
   it.live("lets a later holder's transaction wait for an earlier one's, and an earlier one's lose", () =>
     Effect.gen(function* () {
       const { add, gold } = yield* accounts
       const key = yield* newKey
-      const early = yield* Lock.withLock(key)(CurrentLease)
-      const late = yield* Lock.withLock(key)(CurrentLease)
+      const early = unaware(yield* Lock.withLock(key)(CurrentLease))
+      const late = unaware(yield* Lock.withLock(key)(CurrentLease))
       const inside = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
       const first = yield* Effect.andThen(

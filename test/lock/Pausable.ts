@@ -63,8 +63,10 @@ const turn = (key: Key.Any, ttl: number) =>
       Lock.withLock(key, { ttl, wait: "30 seconds" }),
       outcome
     )
-    // What a holder does that has not noticed: it goes on writing.
-    const late = yield* outcome(Effect.provideService(write, CurrentLease, lease!))
+    // What a holder does that has not noticed, and is not stopped by its own process: it goes on writing.
+    const late = yield* outcome(
+      Effect.provideService(write, CurrentLease, { ...lease!, whileHeld: (effect) => effect as never })
+    )
     yield* tell({ _tag: "Ended", at, how, late })
   })
 

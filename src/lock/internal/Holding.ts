@@ -40,7 +40,11 @@ export interface Grant {
 export interface Keeper {
   readonly backend: Backend
   readonly renewals: Renewals
-  /** Gives up a lock in the background, for when that fails in the foreground. */
+  /** All that are held. */
+  readonly holdings: Set<Holding>
+  /** Gives up a lock, again and again until it is done or has ended by itself. */
+  readonly giveUp: (grant: Grant) => Effect.Effect<unknown>
+  /** The same in the background, for when that fails in the foreground. */
   readonly cleanup: (grant: Grant) => Effect.Effect<unknown>
 }
 
@@ -69,7 +73,13 @@ export class Holding {
     this.grant = grant
     this.context = context
     this.deadline = Holding.deadlineOf(grant.sentAt, grant.ttlMillis)
-    this.lease = { key: grant.key, fence: grant.fence, whileHeld: (effect) => this.whileHeld(effect) }
+    this.lease = {
+      key: grant.key,
+      name: keeper.backend.nameOf(grant.key),
+      fence: grant.fence,
+      whileHeld: (effect) => this.whileHeld(effect)
+    }
+    keeper.holdings.add(this)
   }
 
   /** When the first renewal is due. */
@@ -96,12 +106,32 @@ export class Holding {
   /** A scope has ended; the last one releases the lock. */
   exit(): Effect.Effect<unknown> {
     return Effect.suspend(() => {
-      if (--this.count > 0) return Effect.void
-      const { backend, cleanup, renewals } = this.keeper
+      // Who closes the service releases what is held.
+      if (--this.count > 0 || this.lost === "closed") return Effect.void
+      const { backend, cleanup, holdings, renewals } = this.keeper
       renewals.remove(this)
       const { key, token } = this.grant
-      const leave = Effect.catch(backend.leave(key, token), () => cleanup(this.grant))
+      const leave = Effect.andThen(
+        Effect.catch(backend.leave(key, token), () => cleanup(this.grant)),
+        Effect.sync(() => holdings.delete(this))
+      )
       return this.watching === undefined ? leave : Effect.andThen(Fiber.interrupt(this.watching), leave)
+    })
+  }
+
+  /**
+   * The service is closed: the lease is lost, and released when its work has ended. When that takes longer than
+   * `graceMillis`, the lock ends by itself, a ttl after its last renewal.
+   */
+  shut(graceMillis: number): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      // Who has begun to release it may not come to the end of that: it is done again.
+      const losing = this.count === 0 || this.lost !== undefined ? Effect.void : this.lose("closed")
+      const ended = Effect.timeoutOption(Fiber.awaitAll([...(this.inside ?? [])]), graceMillis)
+      return Effect.flatMap(
+        Effect.andThen(losing, ended),
+        Option.match({ onNone: () => Effect.void, onSome: () => this.keeper.giveUp(this.grant) })
+      )
     })
   }
 

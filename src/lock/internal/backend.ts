@@ -10,6 +10,8 @@ export interface Claim {
   readonly ttlMillis: number
   /** Whether it takes, or keeps, a place in the queue when it does not get the lock. */
   readonly waits: boolean
+  /** How much longer the claimant waits; Infinity for ever. What takes longer than that, and some, is in vain. */
+  readonly leftMillis: number
 }
 
 /**
@@ -25,6 +27,8 @@ export type Answer =
 
 /** Where locks are kept. Everything that it does may be done twice. */
 export interface Backend {
+  /** The name of a key as it is there. */
+  readonly nameOf: (key: Key.Any) => string
   readonly claim: (claim: Claim) => Effect.Effect<Answer, LockError>
   /** Lets the lock live so long from now; gives whether the token still holds it. */
   readonly extend: (key: Key.Any, token: string, ttlMillis: number) => Effect.Effect<boolean, LockError>

@@ -23,15 +23,23 @@ end
 /**
  * Whose turn it is: the first of the queue that still waits, with the channel that it hears. A place in the queue ends
  * when the one who has it does not look for too long. The queue is a sorted set of tokens, the tickets a hash from token
- * to "<until, in microseconds> <channel>".
+ * to "<until, in microseconds> <how long it lasts, in milliseconds> <channel>". One that has longer than that was made
+ * before the clock was set back, by hand or since another server has taken over: it lasts that long from now.
  */
 const turn = `
+local function ticket(token, till, life, channel)
+  redis.call('hset', KEYS[3], token, string.format('%.0f', till) .. ' ' .. life .. ' ' .. channel)
+end
 local function turn()
   while true do
     local token = redis.call('zrange', KEYS[2], 0, 0)[1]
     if not token then return false end
-    local till, channel = string.match(redis.call('hget', KEYS[3], token) or '', '^(%d+) (.*)$')
-    if till and tonumber(till) > clock() then return token, channel end
+    local till, life, channel = string.match(redis.call('hget', KEYS[3], token) or '', '^(%d+) (%d+) (.*)$')
+    if till and tonumber(till) > clock() then
+      local latest = clock() + life * 1000
+      if tonumber(till) > latest then ticket(token, latest, life, channel) end
+      return token, channel
+    end
     redis.call('zrem', KEYS[2], token)
     redis.call('hdel', KEYS[3], token)
   end
@@ -78,7 +86,7 @@ if ARGV[3] then
     local last = redis.call('zrange', KEYS[2], -1, -1, 'withscores')[2] or 0
     redis.call('zadd', KEYS[2], last + 1, ARGV[1])
   end
-  redis.call('hset', KEYS[3], ARGV[1], string.format('%.0f', clock() + ARGV[4] * 1000) .. ' ' .. ARGV[3])
+  ticket(ARGV[1], clock() + ARGV[4] * 1000, ARGV[4], ARGV[3])
   redis.call('pexpire', KEYS[2], ARGV[4] * 2)
   redis.call('pexpire', KEYS[3], ARGV[4] * 2)
   first = first or ARGV[1]
