@@ -19,7 +19,9 @@ suites("LeaderboardLive", (options, kind) => {
     const native = yield* driver(options)
     const call = (name: string, ...args: ReadonlyArray<string>) =>
       Effect.promise(() => native.call(name, ...args) as Promise<unknown>)
-    return { boards, call, keyPrefix, key: `${keyPrefix}leaderboard:arena` }
+    const callBytes = (name: string, ...args: ReadonlyArray<string | Buffer>) =>
+      Effect.promise(() => native.callBuffer(name, ...args))
+    return { boards, call, callBytes, keyPrefix, key: `${keyPrefix}leaderboard:arena` }
   })
 
   describe("a board of policy plan", () => {
@@ -62,6 +64,31 @@ suites("LeaderboardLive", (options, kind) => {
           assert.strictEqual(yield* tagOf(boards.increment(plan, "far", -1)), "ScoreOutOfRange")
           assert.strictEqual((yield* boards.best(plan, "top", 5)).after?.score, Infinity)
           assert.strictEqual((yield* boards.set(plan, "top", 5)).before?.score, Infinity)
+        })
+      )
+    )
+
+    it.live("turns pages by cursor over members that are no text, empty or long, up to what a cursor holds", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { boards, callBytes, key } = yield* both
+          const bytes = Array.from({ length: 128 }, (_, i) => Buffer.from([0x80 + i]))
+          const long = ["", "x".repeat(2048)].map((text) => Buffer.from(text))
+          yield* callBytes("ZADD", key, ...[...bytes, ...long].flatMap((member) => ["5", member]))
+          const ranks: Array<number> = []
+          let after: string | undefined
+          do {
+            const page = yield* boards.page(plan, { limit: 7, ...(after === undefined ? {} : { after }) })
+            ranks.push(...page.entries.map(({ rank }) => rank))
+            after = page.next
+          } while (after !== undefined && ranks.length <= 130)
+          assert.deepStrictEqual(
+            ranks,
+            Array.from({ length: 130 }, (_, i) => i + 1)
+          )
+          yield* callBytes("ZADD", key, "9", "x".repeat(2049))
+          assert.strictEqual(yield* tagOf(boards.page(plan, { limit: 1 })), "Unreadable")
+          assert.strictEqual((yield* boards.top(plan, 1))[0]?.score, 9)
         })
       )
     )

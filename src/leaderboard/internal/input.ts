@@ -135,22 +135,36 @@ export const membersOf = (members: ReadonlyArray<string>): Effect.Effect<void, L
     ? fail(new InvalidPage({ problem: `more than ${limits.members} members at once` }))
     : Effect.forEach(members, memberOf, { discard: true })
 
-/** The cursor that continues after a row. */
-export const cursorOf = ({ member, score, tick }: Row): string =>
-  Buffer.from(`${score},${tick},${member}`).toString("base64url")
+/** The cursor that continues after a row; `bytes`: those of its member, where its text may not be all of them. */
+export const cursorOf = ({ member, score, tick }: Row, bytes: string | undefined): string =>
+  Buffer.from(bytes === undefined ? `${score},${tick},${member}` : `${score},x,${bytes}`).toString("base64url")
 
-const rowOf = (kind: View<Score>["score"], cursor: string): Row | undefined => {
-  const text = /^[A-Za-z0-9_-]{1,4096}$/.test(cursor) ? Buffer.from(cursor, "base64url").toString() : ""
-  const [, score = "", tick, member] = /^([^,]{1,30}),(\d{1,16}),([^]+)$/.exec(text) ?? []
-  if (member === undefined) return undefined
-  if (kind === "int64") {
-    return /^-?\d{1,19}$/.test(score) ? { member, score: BigInt(score), tick: Number(tick) } : undefined
-  }
-  return Number.isNaN(Number(score)) ? undefined : { member, score: Number(score), tick: Number(tick) }
+/** Where a cursor continues; see {@link cursorOf}. */
+interface Position {
+  readonly row: Row
+  readonly bytes: string | undefined
 }
 
-/** The row that a cursor continues after. */
-export const afterOf = (kind: View<Score>["score"], cursor: string): Effect.Effect<Row, LeaderboardError> => {
-  const row = rowOf(kind, cursor)
-  return row === undefined ? fail(new InvalidPage({ problem: "it is no cursor of such a board" })) : Effect.succeed(row)
+const scoreIn = (kind: View<Score>["score"], text: string): Score | undefined => {
+  if (kind === "int64") return /^-?\d{1,19}$/.test(text) ? BigInt(text) : undefined
+  return Number.isNaN(Number(text)) ? undefined : Number(text)
+}
+
+const positionOf = ({ score: kind, ties }: View<Score>, cursor: string): Position | undefined => {
+  const text = /^[A-Za-z0-9_-]{1,8192}$/.test(cursor) ? Buffer.from(cursor, "base64url").toString() : ""
+  const [, digits = "", tick, rest] = /^([^,]{1,30}),(\d{1,16}|x),([^]*)$/.exec(text) ?? []
+  const score = scoreIn(kind, digits)
+  if (rest === undefined || score === undefined) return undefined
+  if (tick !== "x")
+    return rest === "" ? undefined : { row: { member: rest, score, tick: Number(tick) }, bytes: undefined }
+  if (ties !== "plan" || !/^([0-9a-f]{2})*$/.test(rest)) return undefined
+  return { row: { member: Buffer.from(rest, "hex").toString(), score, tick: 0 }, bytes: rest }
+}
+
+/** Where a cursor of a board continues. */
+export const afterOf = (view: View<Score>, cursor: string): Effect.Effect<Position, LeaderboardError> => {
+  const position = positionOf(view, cursor)
+  return position === undefined
+    ? fail(new InvalidPage({ problem: "it is no cursor of such a board" }))
+    : Effect.succeed(position)
 }

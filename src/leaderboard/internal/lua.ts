@@ -1,6 +1,7 @@
 // The scripts. Each begins with what kind of board it is for and the functions below. KEYS begin with those of `usesOf`.
 import type { Score, View } from "../Leaderboard.ts"
 import { storedOf, widthsOf } from "./codec.ts"
+import { lastBytes } from "./store.ts"
 
 /**
  * Which keys the scripts of a board take, first of all and in this order: the sorted set, the hash of what each stored
@@ -266,11 +267,15 @@ local function span(z, part, z2, part2)
   return from, math.max(from, to)
 end`
 
-const slice = `
+// Members that others wrote to a plain set may be no text, which a reply does not survive: a cursor has their bytes.
+const slice = ({ isReversed }: Kind): string => `
 local _, mode, a, b, c, d, offset, limit = unpack(ARGV)
 local total, from, to = nil, 0, 0
 if mode == 'offset' then
   from = tonumber(offset)
+  to = from + limit
+elseif mode == 'bytes' then
+  from = position(a, (string.gsub(b, '..', function(byte) return string.char(tonumber(byte, 16)) end)))
   to = from + limit
 elseif mode == 'after' then
   from = position(a, b)
@@ -289,7 +294,15 @@ total = total or call('ZCARD', Z)
 if from >= to or from >= call('ZCARD', Z) then return { total, 0, 0, {} } end
 local found = rows(format('%.0f', from), format('%.0f', to - 1))
 local z, part = found[2], digits(found[1])
+${
+  isReversed
+    ? `
+local last, hex = found[#found - 1], ''
+if #last <= ${lastBytes} then hex = string.gsub(last, '.', function(c) return format('%02x', string.byte(c)) end) end
+return { total, from, rank(z, part, from), found, hex }`
+    : `
 return { total, from, rank(z, part, from), found }`
+}`
 
 const many = `
 local found = { call('ZCARD', Z) }
@@ -418,7 +431,7 @@ export const textsOf = (view: View<Score>) => {
     update: head + update(kind, false),
     updateOnce: head + update(kind, true),
     remove: head + remove(kind),
-    slice: reading + present + less + position + span + slice,
+    slice: reading + present + less + position + span + slice(kind),
     many: reading + present + many,
     count: reading + present + span + count,
     turn: head + less + millis + turn,

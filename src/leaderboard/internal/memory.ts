@@ -177,5 +177,7 @@ export const sliceOf = (view: View<Score>, from: From, frozen: Frozen): Slice =>
   const { end, start, total } = bounds(view, frozen, from)
   const rows = Tree.slice(frozen.ranking.rows, start, end)
   const [row] = rows
-  return { total, first: start, rows, rank: row === undefined ? 0 : rankAt(view, frozen.ranking, row.score, start) }
+  const last = view.ties === "plan" ? Buffer.from(rows.at(-1)?.member ?? "").toString("hex") : undefined
+  const rank = row === undefined ? 0 : rankAt(view, frozen.ranking, row.score, start)
+  return { total, first: start, rank, rows, last }
 }

@@ -112,7 +112,13 @@ const make = (view: View<Score>) => {
       better: Command.integer(better)
     })
 
-  const slice = ([total = null, first = null, rank = null, rows]: ReadonlyArray<Command.Reply>): Decoded<Slice> => {
+  const slice = ([
+    total = null,
+    first = null,
+    rank = null,
+    rows,
+    last
+  ]: ReadonlyArray<Command.Reply>): Decoded<Slice> => {
     if (!Array.isArray(rows)) return unexpected
     const flat = rows as ReadonlyArray<Command.Reply>
     const lines = Array.from({ length: flat.length / 2 }, (_, i) => Codec.rowOf(view, flat[2 * i]!, flat[2 * i + 1]!))
@@ -120,7 +126,8 @@ const make = (view: View<Score>) => {
       total: Command.integer(total),
       first: Command.integer(first),
       rank: Command.integer(rank),
-      rows: Result.all(lines)
+      rows: Result.all(lines),
+      last: Result.succeed(typeof last === "string" ? last : undefined)
     })
   }
 
@@ -270,6 +277,9 @@ const fromArgs = (view: View<Score>, from: From): ReadonlyArray<string | number>
     case "Offset":
       return ["offset", "", "", "", "", from.offset, from.limit]
     case "After":
+      if (from.bytes !== undefined) {
+        return ["bytes", Codec.storedOf(view, from.row.score).z, from.bytes, "", "", 0, from.limit]
+      }
       return ["after", Codec.storedOf(view, from.row.score).z, Codec.memberOf(view, from.row), "", "", 0, from.limit]
     case "Around":
       return ["around", from.member, "", "", "", 0, from.radius]

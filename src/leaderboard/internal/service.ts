@@ -1,18 +1,9 @@
 import * as Effect from "effect/Effect"
-import {
-  type Change,
-  type Entry,
-  type Friend,
-  Leaderboard,
-  limits,
-  type Page,
-  type Score,
-  type View
-} from "../Leaderboard.ts"
-import type { LeaderboardError } from "../LeaderboardError.ts"
+import { type Change, type Entry, type Friend, Leaderboard, limits, type Score, type View } from "../Leaderboard.ts"
+import { type LeaderboardError, Unreadable } from "../LeaderboardError.ts"
 import * as Input from "./input.ts"
 import * as Seasons from "./seasons.ts"
-import type { Found, From, Placed, Slice, Store, Target, Write } from "./store.ts"
+import type { Found, From, Placed, Slice, Store, Write } from "./store.ts"
 
 const sharesRanks = ({ ties }: View<Score>): boolean => ties === "competition" || ties === "dense"
 
@@ -26,15 +17,6 @@ const entriesOf = (view: View<Score>, { first, rank, rows }: Slice): ReadonlyArr
     entries.push({ member, score, rank: before === undefined ? rank : isShared ? before.rank : own })
   }
   return entries
-}
-
-const pageOf = (view: View<Score>, slice: Slice, isAtEnd: boolean): Page<Score> => {
-  const last = slice.rows.at(-1)
-  return {
-    entries: entriesOf(view, slice),
-    total: slice.total,
-    next: last === undefined || isAtEnd ? undefined : Input.cursorOf(last)
-  }
 }
 
 const entryOf = ({ rank, row }: Found): Entry<Score> => ({ member: row.member, score: row.score, rank })
@@ -107,9 +89,6 @@ const reads = (store: Store) => {
     return yield* store.many(target, members)
   })
   const one = (view: View<Score>, member: string) => Effect.map(found(view, [member]), ({ found }) => found[0])
-  const sliceOf = (target: Target, from: From, limit: number) =>
-    Effect.map(store.slice(target, from), (slice) => pageOf(target.view, slice, slice.rows.length < limit))
-
   const entries = Effect.fnUntraced(function* (view: View<Score>, offset: number, limit: number) {
     const target = yield* Input.targetOf(view)
     yield* Input.within("limit", limit, 1, limits.page)
@@ -130,8 +109,15 @@ const reads = (store: Store) => {
     const from: From =
       after === undefined
         ? { _tag: "Offset", offset, limit }
-        : { _tag: "After", row: yield* Input.afterOf(view.score, after), limit }
-    return yield* sliceOf(target, from, limit)
+        : { _tag: "After", ...(yield* Input.afterOf(view, after)), limit }
+    const slice = yield* store.slice(target, from)
+    const row = slice.rows.at(-1)
+    const isAtEnd = row === undefined || slice.rows.length < limit
+    if (!isAtEnd && slice.last === "") {
+      return yield* Input.fail(new Unreadable({ problem: "a member is too long for a cursor" }))
+    }
+    const next = isAtEnd ? undefined : Input.cursorOf(row, slice.last)
+    return { entries: entriesOf(view, slice), total: slice.total, next }
   })
 
   return {
@@ -147,8 +133,8 @@ const reads = (store: Store) => {
       const range = yield* Input.rangeOf(view, scores)
       yield* Input.within("limit", limit, 1, limits.page)
       yield* Input.within("offset", offset, 0, Number.MAX_SAFE_INTEGER)
-      const { entries, total } = yield* sliceOf(target, { _tag: "Scores", range, offset, limit }, limit)
-      return { entries, total, next: undefined }
+      const slice = yield* store.slice(target, { _tag: "Scores", range, offset, limit })
+      return { entries: entriesOf(view, slice), total: slice.total, next: undefined }
     }),
     around: Effect.fnUntraced(function* (view: View<Score>, member: string, radius = 5) {
       const target = yield* Input.targetOf(view)

@@ -28,12 +28,18 @@ export interface Moved {
   readonly after: Placed
 }
 
-/** Rows one after another. `first`: the index of the first, from 0; `rank`: its rank. */
+/**
+ * Rows one after another.
+ *
+ * - `first`, `rank`: the index of the first, from 0, and its rank
+ * - `last`: the bytes of the last member in hexadecimal, where its text may not be all of them; empty for too many
+ */
 export interface Slice {
   readonly total: number
   readonly first: number
   readonly rank: number
   readonly rows: ReadonlyArray<Row>
+  readonly last: string | undefined
 }
 
 /** A row with its index; `better`: how many come before it and do not share its rank. */
@@ -44,10 +50,13 @@ export interface Found {
   readonly better: number
 }
 
-/** Which rows: so many from an index, after a row that may be gone, around a member, or in a range of scores. */
+/** The most bytes of a member that {@link Slice} tells. */
+export const lastBytes = 2048
+
+/** Which rows: so many from an index, after a row that may be gone (`bytes`: see {@link Slice}), around a member, or in a range of scores. */
 export type From =
   | { readonly _tag: "Offset"; readonly offset: number; readonly limit: number }
-  | { readonly _tag: "After"; readonly row: Row; readonly limit: number }
+  | { readonly _tag: "After"; readonly row: Row; readonly bytes: string | undefined; readonly limit: number }
   | { readonly _tag: "Around"; readonly member: string; readonly radius: number }
   | { readonly _tag: "Scores"; readonly range: ScoreRange<Score>; readonly offset: number; readonly limit: number }
 
