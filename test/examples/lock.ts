@@ -13,22 +13,32 @@ const migrations: ReadonlyArray<Pg.Migration> = [
   { id: 2, name: "create_players", up: "CREATE TABLE players (id text PRIMARY KEY, gold int NOT NULL)" }
 ]
 
-// A write that a holder who has lost the lock without knowing it cannot make. It asks for a lease: it runs under a lock.
-const setGold = (id: string, gold: number) =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) => sql`UPDATE players SET gold = ${gold} WHERE id = ${id}`).pipe(
-    Fence.guard
-  )
-
-// Read, think, write: with the lock, nobody else comes in between.
-const buy = (id: string, price: number) =>
+// Read, decide, write: all inside of the guard. With the lock nobody else comes in between; with the guard not even one
+// who has lost the lock without knowing it. To read outside would not do: a guard refuses only who comes after a later
+// holder has written, so one who had read before that could still undo what the later one is about to do.
+const spend = (id: string, price: number) =>
   Effect.gen(function* () {
-    const key = yield* Effect.fromResult(Key.make("lock:player", id))
     const sql = yield* SqlClient.SqlClient
-    yield* Effect.gen(function* () {
-      const [player] = yield* sql<{ gold: number }>`SELECT gold FROM players WHERE id = ${id}`
-      yield* setGold(id, player!.gold - price)
-    }).pipe(Lock.withLock(key, { ttl: "10 seconds", wait: "5 seconds" }))
-  })
+    const [player] = yield* sql<{ gold: number }>`SELECT gold FROM players WHERE id = ${id}`
+    if (player === undefined || player.gold < price) return false
+    yield* sql`UPDATE players SET gold = ${player.gold - price} WHERE id = ${id}`
+    return true
+  }).pipe(Fence.guard)
+
+// Runs any effect under the lock of a player. What the acquisition fails with is handled where its type is known, before
+// the errors of the effect come in, whatever they are.
+const withPlayer =
+  (id: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const key = yield* Effect.fromResult(Key.make("lock:player", id))
+      const lease = yield* Lock.acquire(key, { ttl: "10 seconds", wait: "5 seconds" }).pipe(
+        Effect.catchReason("LockError", "Timeout", () => Effect.fail("busy" as const))
+      )
+      return yield* lease.whileHeld(effect)
+    }).pipe(Effect.scoped)
+
+const buy = (id: string, price: number) => withPlayer(id)(spend(id, price))
 
 const program = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
