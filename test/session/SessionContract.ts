@@ -1,12 +1,14 @@
 import { assert, layer as layerTest } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { randomUUID } from "node:crypto"
@@ -87,6 +89,42 @@ export const suite = <E>(
         assert.strictEqual(yield* tagOf(session.check(fresh("p"), made.token)), "NotFound")
         assert.strictEqual(yield* tagOf(session.check(player, made.token, { gateway: "gw-2" })), "Superseded")
         assert.strictEqual(yield* tagOf(session.check(player, made.token, { device: "phone" })), "NotFound")
+      })
+    )
+
+    it.effect("knows a token without being told its device", () =>
+      Effect.gen(function* () {
+        for (const maxDevices of [1, 2]) {
+          const session = yield* open({ maxDevices })
+          const player = fresh("p")
+          const one = yield* session.login(loginOf(player, "gw-1", { device: "phone", text: "one" }))
+          assert.strictEqual((yield* session.check(player, one.token)).epoch, one.epoch)
+          const two = yield* session.login(loginOf(player, "gw-1", { device: "tablet", text: "two" }))
+          assert.strictEqual((yield* session.check(player, two.token)).epoch, two.epoch)
+          const first = Effect.map(session.check(player, one.token), ({ epoch }) => epoch)
+          if (maxDevices === 2) assert.strictEqual(yield* first, one.epoch)
+          else assert.strictEqual(yield* tagOf(first), "Superseded")
+          assert.strictEqual(yield* tagOf(session.check(player, token("three"))), "NotFound")
+        }
+      })
+    )
+
+    it.effect("ends what listens when it closes", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const session = yield* Scope.provide(open(), scope)
+        const gateway = fresh("gw")
+        const made = yield* session.login(loginOf(fresh("p"), gateway))
+        const ready = yield* Deferred.make<void>()
+        const listening = yield* session.kicks(gateway).pipe(
+          Stream.tap(() => Deferred.succeed(ready, undefined)),
+          Stream.runDrain,
+          Effect.forkChild
+        )
+        yield* session.kick(made.playerId)
+        yield* Deferred.await(ready)
+        yield* Scope.close(scope, Exit.void)
+        yield* Fiber.join(listening)
       })
     )
 

@@ -30,6 +30,7 @@ const table: ReadonlyArray<Row> = [
   [new Redis.Authentication({ code: "NOAUTH" }), { _tag: "Refused", detail: "Authentication" }, false, true],
   [new Redis.PermissionDenied(), { _tag: "Refused", detail: "PermissionDenied" }, false, true],
   [new Redis.TlsFailed({ detail: "CERT" }), { _tag: "Refused", detail: "TlsFailed" }, false, true],
+  [new Redis.Closed(), { _tag: "Refused", detail: "Closed" }, false, true],
   [new Redis.Rejected({ code: "ERR" }), { _tag: "Refused", detail: "Rejected" }, false, true]
 ]
 

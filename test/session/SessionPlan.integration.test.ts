@@ -85,7 +85,7 @@ RealServer.suite("redis", "SessionLive beside the plan", () => {
         const made = yield* session.login(loginOf(player, "gw-1", { text: "to<k>en", ttl: "10 minutes" }))
         const value = `{"player_id":"${player}","token":"to<k>en","gateway":"gw-1","login_time":"${DateTime.formatIso(made.loginTime!)}"}`
         const isSet = ([name, key = ""]: ReadonlyArray<string>) => name === "SET" && key.endsWith(`:${player}`)
-        assert.deepStrictEqual(yield* seen.first(isSet), ["SET", `session:${player}`, value, "EX", "600"])
+        assert.deepStrictEqual(yield* seen.first(isSet), ["SET", `session:${player}`, value, "EX", "600", "NX"])
         yield* session.touch(made)
         const [, online] = yield* seen.atLeast(2, isSet)
         assert.deepStrictEqual([...online!.slice(0, 2), ...online!.slice(3)], ["SET", `online:${player}`, "EX", "60"])
