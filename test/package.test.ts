@@ -8,14 +8,25 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { root } from "./support/Sources.ts"
 import { missingEngine } from "./support/Engine.ts"
+import { isMissing, servers } from "./support/Servers.ts"
 
 interface Ran {
   readonly code: number
   readonly output: string
 }
 
-const run = (command: string, args: ReadonlyArray<string>, cwd: string): Promise<Ran> =>
-  promisify(execFile)(command, args, { cwd, timeout: 240_000, maxBuffer: 1e8 }).then(
+const run = (
+  command: string,
+  args: ReadonlyArray<string>,
+  cwd: string,
+  variables: Readonly<Record<string, string>> = {}
+): Promise<Ran> =>
+  promisify(execFile)(command, args, {
+    cwd,
+    timeout: 240_000,
+    maxBuffer: 1e8,
+    env: { ...process.env, ...variables }
+  }).then(
     ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),
     (error: { code: number; stdout: string; stderr: string }) => ({
       code: error.code,
@@ -23,8 +34,13 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string): Promise
     })
   )
 
-const succeeds = async (command: string, args: ReadonlyArray<string>, cwd: string): Promise<string> => {
-  const { code, output } = await run(command, args, cwd)
+const succeeds = async (
+  command: string,
+  args: ReadonlyArray<string>,
+  cwd: string,
+  variables: Readonly<Record<string, string>> = {}
+): Promise<string> => {
+  const { code, output } = await run(command, args, cwd, variables)
   assert.strictEqual(code, 0, `${command} ${args.join(" ")}\n${output}`)
   return output
 }
@@ -143,7 +159,12 @@ describe("the package", () => {
       let output = ""
       for (const stream of [serve.stdout, serve.stderr]) stream.on("data", (bytes) => (output += String(bytes)))
       const code = await new Promise((resolve) => {
-        serve.stdout.on("data", () => output.includes("Ctrl-C stops it") && serve.kill("SIGTERM"))
+        let isStopped = false
+        serve.stdout.on("data", () => {
+          if (isStopped || !output.includes("Ctrl-C stops it")) return
+          isStopped = true
+          serve.kill("SIGTERM")
+        })
         serve.on("close", resolve)
       })
       assert.deepStrictEqual([code, output.includes("gRPC on 127.0.0.1:")], [0, true], output)
@@ -152,14 +173,19 @@ describe("the package", () => {
 
   const examples = globSync("test/examples/*.ts", { cwd: root }).toSorted()
 
+  const { redis } = servers
+  const uses = (example: string, what: string): boolean => readFileSync(root + example, "utf8").includes(what)
   const runnable = examples.filter(
-    (example) => missingEngine === undefined || !readFileSync(root + example, "utf8").includes("PgEmbedded")
+    (example) =>
+      (missingEngine === undefined || !uses(example, "PgEmbedded")) &&
+      (!isMissing(redis) || !uses(example, "xdooria/redis/live"))
   )
+  const variables = isMissing(redis) ? {} : { XDOORIA_REDIS_ADDRS: `${redis.host}:${redis.port}` }
 
   it.each(runnable)("runs %s, also without __proto__", { timeout: 60_000 }, async (example) => {
     await layOut()
     await copyProgram(example)
-    assert.isAbove((await succeeds(node, ["--disable-proto=delete", example], folder)).length, 0)
+    assert.isAbove((await succeeds(node, ["--disable-proto=delete", example], folder, variables)).length, 0)
   })
 
   it("has types that a strict compiler accepts", { timeout: 60_000 }, async () => {

@@ -25,8 +25,11 @@ export interface NodesOptions {
 const beat = "250 millis"
 const deadTicks = 4
 
-/** The least time between two dials of one client that are not first ones, in milliseconds. */
+/** The least time between two dials of one client once it has been connected, in milliseconds. */
 const dialGap = 100
+
+/** How many dials of one client may fail in a row before the time between them grows, up to that of the backoff. */
+const patience = 5
 
 /** The longest time between a failed dial and the next, in milliseconds. */
 const longestBackoff = 1_000
@@ -80,6 +83,9 @@ export class Nodes {
   private readonly lookUpDone = Latch.makeUnsafe(false)
   private readonly dialing = Semaphore.makeUnsafe(1)
   private nextDialAt = 0
+  /** Dials that failed since any worked, and whether all servers have been connected before. */
+  private failedDials = 0
+  private hasBeenUp = false
   private nextSuspectAt = 0
   private lookupProblem: RedisFailureReason | undefined
   private nextSentinel = 0
@@ -206,13 +212,13 @@ export class Nodes {
     connection.retire()
   }
 
-  /** Waits until a dial that is not a first one may begin. */
+  /** Waits until a dial that is not one of the start may begin. */
   readonly gate: Effect.Effect<void> = Effect.suspend(() =>
     this.dialing.withPermit(
       Effect.suspend(() => Effect.sleep(Math.max(0, this.nextDialAt - this.now()))).pipe(
         Effect.andThen(
           Effect.sync(() => {
-            this.nextDialAt = this.now() + dialGap
+            this.nextDialAt = this.now() + Math.min(longestBackoff, dialGap * Math.max(1, this.failedDials / patience))
           })
         )
       )
@@ -287,25 +293,26 @@ export class Nodes {
   /** Keeps a server connected for as long as it is wanted. */
   private readonly serve = (node: Node): Effect.Effect<void> => {
     const attempt = Effect.gen({ self: this }, function* () {
-      if (!node.isFresh) {
-        yield* Effect.sleep(this.backoff(node.failures))
-        yield* this.gate
-      }
+      if (!node.isFresh) yield* Effect.sleep(this.backoff(node.failures))
+      if (!node.isFresh || this.hasBeenUp) yield* this.gate
       node.isFresh = false
       if (!node.isWanted) return
       const dialled = yield* Effect.result(this.dialled(node.address))
       if (Result.isFailure(dialled)) {
         node.failures++
+        this.failedDials++
         node.problem = dialled.failure
         return this.lookUpNow.openUnsafe()
       }
       const connection = dialled.success
       if (!node.isWanted) return connection.close()
       node.failures = 0
+      this.failedDials = 0
       node.connection = connection
       // Of what its next end is told before anything else is known.
       node.problem = connection.reason
       this.lookUpNow.openUnsafe()
+      this.hasBeenUp ||= this.problem === undefined
       this.onReady()
       yield* Effect.raceFirst(connection.ended, this.listen(connection))
       node.connection = undefined
