@@ -7,6 +7,7 @@ import * as Script from "../../redis/Script.ts"
 import type { Score, ScoreRange, View } from "../Leaderboard.ts"
 import * as Codec from "./codec.ts"
 import * as Lua from "./lua.ts"
+import * as LuaSeasons from "./luaSeasons.ts"
 import { endsOf } from "./order.ts"
 import {
   type Advance,
@@ -336,7 +337,7 @@ export const seasonIds = ({ key }: Target) =>
 
 const seasonScript = Script.make({
   name: "leaderboard.season",
-  lua: Lua.season,
+  lua: LuaSeasons.season,
   keys: ["seasons", "season"],
   args: (id: string) => [id],
   reply: Command.optional(Command.listOf(Command.optionalText)),
