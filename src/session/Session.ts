@@ -149,14 +149,15 @@ export class Session extends Context.Service<
      * Logs a player in, and ends what the login takes the place of: every other session of the player, or with
      * `max_devices` the one of the same device, and the oldest beyond the bound. Their gateways get a Kick.
      *
-     * Fails with `Banned`.
+     * Fails with `Banned`, and with `Unconfirmed` when it ended another session and too few replicas know of it: it is
+     * done again then.
      */
     readonly login: (login: Login) => Effect.Effect<SessionData, SessionError>
     /** The player's valid session, the newest of several, or undefined. One round trip. */
     readonly get: (playerId: string) => Effect.Effect<SessionData | undefined, SessionError>
     /**
-     * Whether a token is good now: what a gateway asks for each call. One round trip. Tokens are compared in constant
-     * time.
+     * Whether a token is good now: what a gateway asks for each call. One round trip; where the claim has no device, one
+     * more for a token that is not of the newest session. Tokens are compared in constant time.
      *
      * Fails with `Banned`, `Revoked`, `Superseded` or `NotFound`.
      */
@@ -190,7 +191,8 @@ export class Session extends Context.Service<
      * The sessions of a gateway that end without its doing, for as long as the stream runs; first those that have ended
      * before it. A change made through this room arrives at once, by publication; where a message was missed, the
      * sessions are looked at again as soon as there is a connection. What a Go service changes is found within
-     * `sweep_interval`. A session may be told twice: compare the epoch. While the store is away it waits.
+     * `sweep_interval`. A session may be told twice: compare the epoch. While the store is away it waits. The stream ends
+     * when the room closes.
      *
      * Fails with `InvalidInput`, and with `Refused` where listening is not permitted.
      */

@@ -83,9 +83,8 @@ const ask = <A>(
 ): Effect.Effect<A, SessionError> =>
   Effect.flatMap(Effect.mapError(run(script(said)), fromRedis), (reply): Effect.Effect<A, SessionError> => {
     if (!(reply instanceof Question)) return Effect.succeed(reply)
-    return asked < mostQuestions
-      ? ask(run, script, held, answerTo(reply, held), asked + 1)
-      : Effect.fail(new SessionError({ reason: new Unavailable({ detail: "the value does not stand still" }) }))
+    if (asked < mostQuestions) return ask(run, script, held, answerTo(reply, held), asked + 1)
+    return Effect.fail(new SessionError({ reason: new Unavailable({ detail: "the value does not stand still" }) }))
   })
 
 /** Says at once what else an operator would learn from each operation that ends a session. */
