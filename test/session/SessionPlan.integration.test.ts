@@ -167,7 +167,7 @@ RealServer.suite("redis", "SessionLive beside the plan", () => {
         assert.strictEqual((yield* session.get(player))?.gateway, "gw-go")
         const again = yield* session.login(loginOf(player, gateway))
         assert.isAbove(again.epoch, made.epoch)
-        assert.strictEqual(yield* standing(session, theirs), "NotFound")
+        assert.strictEqual(yield* standing(session, theirs), "Superseded")
       })
     )
 

@@ -116,6 +116,8 @@ local anchored = whose == 'ours'
 
 -- Tells the gateway of a session that a Go service wrote.
 local function displace(reason, to)
+  -- Also for a gateway that looks before it hears.
+  if digest and not to then past[''] = reason .. ' 0 ' .. digest end
   tell('', 0, theirs, reason, to, digest)
 end
 
