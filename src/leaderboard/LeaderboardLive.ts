@@ -29,7 +29,9 @@ import {
 export const fromRedis = (error: RedisFailure, isWrite: boolean): LeaderboardError =>
   new LeaderboardError({ reason: reasonOf(error, isWrite) })
 
-const reasonOf = ({ reason }: RedisFailure, isWrite: boolean): LeaderboardErrorReason => {
+const reasonOf = ({ partial, reason }: RedisFailure, isWrite: boolean): LeaderboardErrorReason => {
+  // A script that failed on its way is not undone.
+  if (isWrite && partial === true) return new OutcomeUnknown({ detail: reason._tag })
   switch (reason._tag) {
     case "OutcomeUnknown":
       return new OutcomeUnknown({ detail: reason.detail })

@@ -121,8 +121,9 @@ export class LockError extends Reason.error<LockError>("xdooria/lock/LockError")
   reason: LockErrorReason
 }) {
   /** Classifies a failure of room redis; a pure function of its reason. */
-  static fromRedis({ reason }: RedisFailure): LockError {
-    return new LockError({ reason: reasonOf(reason) })
+  static fromRedis({ partial, reason }: RedisFailure): LockError {
+    // A script that failed on its way is not undone.
+    return new LockError({ reason: partial === true ? new OutcomeUnknown({ detail: reason._tag }) : reasonOf(reason) })
   }
   /** Classifies why a token could not be drawn from PostgreSQL; one that was drawn in vain does no harm. */
   static fromPg({ isRetryable, reason }: PgError): LockError {

@@ -58,6 +58,12 @@ const table: ReadonlyArray<Row> = [
 ]
 
 describe("LeaderboardError", () => {
+  it("does not know what became of a write that failed on its way", () => {
+    const failure = new RedisFailure({ reason: new WrongType(), command: "leaderboard.update", partial: true })
+    assert.strictEqual(fromRedis(failure, true).reason._tag, "OutcomeUnknown")
+    assert.strictEqual(fromRedis(failure, false).reason._tag, "Unreadable")
+  })
+
   for (const [reason, write, read] of table) {
     it(`is made of ${reason._tag}`, () => {
       const failure = new RedisFailure({ reason, command: "leaderboard.update" })
