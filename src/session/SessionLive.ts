@@ -42,7 +42,7 @@ const defaults: SessionOptions = Schema.decodeSync(SessionConfig.schema)({})
 /** What a failure of Redis is in this room. */
 export const fromRedis = (error: RedisFailure): SessionError => new SessionError({ reason: reasonOf(error) })
 
-const reasonOf = ({ reason }: RedisFailure): SessionErrorReason => {
+const reasonOf = ({ partial, reason }: RedisFailure): SessionErrorReason => {
   switch (reason._tag) {
     case "OutcomeUnknown":
       return new OutcomeUnknown({ detail: reason.detail })
@@ -54,6 +54,8 @@ const reasonOf = ({ reason }: RedisFailure): SessionErrorReason => {
       // It was applied: only what it means is not known.
       return new OutcomeUnknown({ detail: reason.problem })
     default:
+      // A script that failed on its way is not undone.
+      if (partial === true) return new OutcomeUnknown({ detail: reason._tag })
       return reason.isRetryable ? new Unavailable({ detail: reason._tag }) : new Refused({ detail: reason._tag })
   }
 }
