@@ -36,32 +36,32 @@ describe("a board", () => {
   })
 
   it("of numbers takes no bigint", () => {
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.set(numbers, "m", 1n)
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.add(numbers, "m", 1n)
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.best(numbers, "m", 1n)
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.increment(numbers, "m", 1n)
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.range(numbers, { min: 1n })
-    // @ts-expect-error a bigint
+    // @ts-expect-error such a board is exact to 2^53 only, so a bigint could be cut
     boards.set(seasonal, "m", 1n)
   })
 
   it("of 64 bits takes no number", () => {
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.set(wide, "m", 1)
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.add(wide, "m", 1)
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.best(wide, "m", 1)
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.increment(wide, "m", 1)
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.count(wide, { max: 1 })
-    // @ts-expect-error a number
+    // @ts-expect-error beyond 2^53 a number is not the score that was meant
     boards.set(wideSeasonal, "m", 1)
   })
 

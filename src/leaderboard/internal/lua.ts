@@ -102,7 +102,7 @@ if season and season ~= '' then
   if open == '' or (season ~= 'any' and season ~= '=' .. open) then return { 'closed', open } end
 end`
 
-/** Takes a score that nobody has any more out of the set of all scores. */
+/** Takes a score that nobody has now out of the set of all scores. */
 const forget = (kind: Kind): string =>
   kind.ties === "dense"
     ? kind.isWide

@@ -4,7 +4,7 @@ import { isError, textOf } from "./value.ts"
 /** How many causes of an error are told, each the cause of the one before. */
 const maxCauses = 8
 
-/** The stacks of a cause and of what caused it. What is no error is told as any other value of a line. */
+/** The stacks of a cause and of what caused it. What is no error is told as every value of a line is. */
 export const stackText = (cause: Cause.Cause<unknown>): string =>
   Cause.pretty(Cause.fromReasons(cause.reasons.map(safeReason)))
 

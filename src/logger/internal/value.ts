@@ -17,10 +17,10 @@ const separators = 2
 export const cutName = "..."
 
 // What JSON must escape, and what a terminal would obey: the control characters of C1, and DEL.
-// oxlint-disable-next-line no-control-regex -- what a line must not hold as it is
+// oxlint-disable-next-line no-control-regex -- finds control characters in order to escape them, so it must name them
 const special = /[\u0000-\u001f"\\\u007f-\u009f\ud800-\udfff]/
 
-// oxlint-disable-next-line no-control-regex -- DEL and C1, which JSON lets through and terminals obey
+// oxlint-disable-next-line no-control-regex -- finds DEL and C1, which JSON lets through and terminals obey, in order to escape them
 const escapedByUs = /[\u007f-\u009f]/g
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`

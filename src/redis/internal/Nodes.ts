@@ -47,7 +47,7 @@ class Node {
   connection: Connection | undefined
   /** Why there is no connection. */
   problem: RedisFailureReason = new Unavailable({ detail: "connecting" })
-  /** Dials that failed since one last worked, and whether there was any before. */
+  /** Dials that failed since one last worked, and whether it was dialled before. */
   failures = 0
   isFresh = true
 
