@@ -8,6 +8,9 @@ import { GrpcClient } from "./GrpcClient.ts"
 import type { GrpcError } from "./GrpcError.ts"
 
 export * from "./Api.ts"
+export { Call, Deadline, type Metadata, type Peer } from "./Call.ts"
+export { middleware, type Middleware, type Served } from "./Middleware.ts"
+export { type Endpoint, endpoints, type Resolver } from "./Resolver.ts"
 
 const day = 86_400
 
@@ -71,29 +74,114 @@ export const GrpcConfig = Config.section(
       Config.withDefault(60),
       Schema.annotateKey({ description: "How long calls on a replaced connection may go on, in seconds" })
     ),
+    rateLimit: Whole(0, 1_000_000).pipe(
+      Config.withDefault(100),
+      Schema.annotate({
+        description: "Calls that one principal may make in a second, to each instance or, with Redis, in all; 0 for any"
+      })
+    ),
+    concurrencyLimit: Whole(1, 1_000_000).pipe(
+      Config.withDefault(1000),
+      Schema.annotate({
+        description: "Most calls that handlers run at once; under overload fewer, as many as they can bear"
+      })
+    ),
+    tls: Schema.Literals(["disable", "server", "mutual"]).pipe(
+      Config.withDefault("disable"),
+      Schema.annotate({
+        description: "Plain text, servers that prove who they are, or clients too"
+      })
+    ),
+    tlsCertFile: Schema.String.pipe(
+      Config.withDefault(""),
+      Schema.annotate({ description: "PEM file with our certificate and its chain" })
+    ),
+    tlsKeyFile: Schema.String.pipe(
+      Config.withDefault(""),
+      Schema.annotate({ description: "PEM file with the key of our certificate" })
+    ),
+    tlsCaFile: Schema.String.pipe(
+      Config.withDefault(""),
+      Schema.annotate({ description: "PEM file with the authorities of our peers; those of Node when empty" })
+    ),
+    tlsReload: Seconds(1, day).pipe(
+      Config.withDefault(30),
+      Schema.annotateKey({ description: "How often the files are looked at for newer ones, in seconds" })
+    ),
     target: Schema.String.pipe(
       Config.withDefault(""),
       Schema.annotate({
-        description: "Address that a client calls when its program names none, such as 127.0.0.1:50051"
+        description: "Addresses that a client calls when its program names none, such as 127.0.0.1:50051, by commas"
       })
+    ),
+    balancing: Schema.Literals(["round_robin", "pick_first", "least_outstanding", "consistent_hash"]).pipe(
+      Config.withDefault("round_robin"),
+      Schema.annotate({ description: "How a client spreads its calls, when its program does not say" })
     ),
     deadline: Seconds(0.001, day).pipe(
       Config.withDefault(10),
       Schema.annotateKey({
         description: "How long a call of a client may take when its program does not say, in seconds"
       })
+    ),
+    attemptTimeout: Seconds(0.001, day).pipe(
+      Config.withDefault(0.5),
+      Schema.annotateKey({
+        description: "How long one try of an idempotent method may take when there is time for another, in seconds"
+      })
+    ),
+    maxAttempts: Whole(1, 10).pipe(
+      Config.withDefault(4),
+      Schema.annotate({ description: "How often a call is tried in all, where that is safe" })
+    ),
+    retryBudget: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
+      Config.withDefault(0.1),
+      Schema.annotate({ description: "Tries beyond the first, as a share of the calls of a client" })
+    ),
+    waitForReady: Schema.Boolean.pipe(
+      Config.withDefault(false),
+      Schema.annotate({ description: "Wait for a server until the deadline when none is there" })
+    ),
+    keepaliveTime: Seconds(1, 3600).pipe(
+      Config.withDefault(5),
+      Schema.annotateKey({
+        description: "How often a client pings a server that allows it, in seconds"
+      })
+    ),
+    keepaliveTimeout: Seconds(0.1, 3600).pipe(
+      Config.withDefault(2),
+      Schema.annotateKey({ description: "How long it waits for the answer before it gives the server up, in seconds" })
+    ),
+    breakerFailures: Whole(0, 1000).pipe(
+      Config.withDefault(20),
+      Schema.annotate({
+        description: "After so many failures in a row a client leaves its target alone for a while; 0 for never"
+      })
+    ),
+    breakerOpen: Seconds(0.001, 3600).pipe(
+      Config.withDefault(1),
+      Schema.annotateKey({ description: "How long it leaves it alone, in seconds; longer when it fails again" })
     )
   },
-  ({ allowInsecure }, env) =>
-    env === "prod" && !allowInsecure
+  ({ allowInsecure, tls, tlsCertFile, tlsKeyFile }, env) => [
+    ...(env === "prod" && tls === "disable" && !allowInsecure
       ? [
           {
-            field: "allowInsecure",
+            field: "allowInsecure" as const,
             expected: "true in prod, where gRPC speaks plain text",
-            hint: "set it if the network around the service is trusted"
+            hint: "set tls, or allow it if the network around the service is trusted"
           }
         ]
-      : []
+      : []),
+    ...(tls !== "disable" && (tlsCertFile === "" || tlsKeyFile === "")
+      ? [
+          {
+            field: tlsCertFile === "" ? ("tlsCertFile" as const) : ("tlsKeyFile" as const),
+            expected: "a file, as tls is on"
+          }
+        ]
+      : [])
+  ]
 )
 
 /** The values of section `grpc`. */

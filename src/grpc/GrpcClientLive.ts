@@ -171,7 +171,7 @@ export const makeLive = (given: Partial<GrpcSettings> = {}): Effect.Effect<GrpcC
     const channels = yield* RcMap.make({ lookup: (target: string) => openChannel(target, settings) })
     return {
       make: Effect.fnUntraced(function* (api, { target = settings.target }) {
-        if (target === "") {
+        if (typeof target !== "string" || target === "") {
           const reason = new InvalidTarget({ service: api.name, problem: "none is given" })
           return yield* new GrpcError({ reason })
         }

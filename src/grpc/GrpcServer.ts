@@ -3,13 +3,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { AnyApi, Handlers, HandlersOf } from "./Api.ts"
+import type { AnyApi, Handlers, HandlersOf, Use } from "./Api.ts"
 import type { GrpcError } from "./GrpcError.ts"
 
 /** A service with the functions that serve it, as a server takes it. */
 export interface Service {
   readonly api: AnyApi
   readonly handlers: HandlersOf<AnyApi>
+  readonly middleware: ReadonlyArray<Use<never>>
 }
 
 /**
@@ -17,9 +18,11 @@ export interface Service {
  *
  * - `descriptors`: the FileDescriptorSet of their .proto files in base64 (src/gen/descriptors.ts), for reflection, which
  *   is on when it is given and the environment is not prod
+ * - `health`: by the full name of a service, the components of room health that it stands on; all when it is not there
  */
 export interface ServeOptions {
   readonly descriptors?: string
+  readonly health?: Readonly<Record<string, ReadonlyArray<string>>>
 }
 
 type Argument = Handlers<unknown, unknown> | ServeOptions
@@ -46,8 +49,11 @@ export class GrpcServer extends Context.Service<
     ) => Effect.Effect<void, GrpcError, Scope.Scope>
     /** Where it listens, as `host:port`. Fails with NotServing before `serve` and after its scope. */
     readonly address: Effect.Effect<string, GrpcError>
-    /** The server of @grpc/grpc-js, for what this room does not offer. What is done with it is outside our promises. */
-    readonly native: Server
+    /**
+     * The server of @grpc/grpc-js, for what this room does not offer; GrpcEmbedded has none. What is done with it is
+     * outside our promises.
+     */
+    readonly native: Server | undefined
   }
 >()("xdooria/grpc/GrpcServer") {
   /**
@@ -61,8 +67,8 @@ export class GrpcServer extends Context.Service<
   ): Layer.Layer<never, GrpcError | ErrorOf<Arguments[number]>, GrpcServer | ServicesOf<Arguments[number]>> =>
     Layer.effectDiscard(
       Effect.gen(function* () {
-        const services = yield* Effect.forEach(args.filter(isHandlers), ({ api, build }) =>
-          Effect.map(build, (handlers): Service => ({ api, handlers }))
+        const services = yield* Effect.forEach(args.filter(isHandlers), ({ api, build, middleware }) =>
+          Effect.map(build, (handlers): Service => ({ api, handlers, middleware }))
         )
         const options: ServeOptions = Object.assign({}, ...args.filter((argument) => !isHandlers(argument)))
         const server = yield* GrpcServer

@@ -1,3 +1,4 @@
+export { Authenticator, NotAuthenticated, Principal } from "./Authenticator.ts"
 export * as Grpc from "./Grpc.ts"
 export { GrpcClient } from "./GrpcClient.ts"
 export * from "./GrpcError.ts"

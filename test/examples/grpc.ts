@@ -19,7 +19,8 @@ const { getPlayer, healthCheck } = GameServiceService
 const GameApi = Grpc.api(
   { getPlayer, healthCheck },
   {
-    getPlayer: { errors: [PlayerNotFound], idempotent: true }
+    healthCheck: { public: true },
+    getPlayer: { errors: [PlayerNotFound], idempotent: true, public: true }
   }
 )
 

@@ -13,6 +13,13 @@ const { createPlayer, gainExp, getPlayer, healthCheck } = GameServiceService
 /** Some methods of the game: the others are of no interest here. */
 export const PlayerService = { createPlayer, gainExp, getPlayer, healthCheck }
 
+/** A service of the other three kinds, with messages of the game. */
+export const StreamService = {
+  watch: { ...getPlayer, path: "/game.StreamService/Watch", requestStream: false, responseStream: true },
+  sum: { ...getPlayer, path: "/game.StreamService/Sum", requestStream: true, responseStream: false },
+  talk: { ...getPlayer, path: "/game.StreamService/Talk", requestStream: true, responseStream: true }
+} as const
+
 export class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
   "PlayerNotFound",
   { playerId: Schema.String, at: Schema.Date, seen: Schema.BigInt },
@@ -30,8 +37,10 @@ export class Undeclared extends Grpc.TaggedError<Undeclared>()("Undeclared", {},
 
 /** `getPlayer` may be repeated, the others may not. */
 export const GameApi = Grpc.api(PlayerService, {
-  getPlayer: { errors: [PlayerNotFound, Banned], idempotent: true },
-  gainExp: { errors: [PlayerNotFound] }
+  healthCheck: { public: true },
+  createPlayer: { public: true },
+  getPlayer: { errors: [PlayerNotFound, Banned], idempotent: true, public: true },
+  gainExp: { errors: [PlayerNotFound], public: true }
 })
 
 export type Methods = Grpc.HandlersOf<typeof GameApi>

@@ -33,7 +33,12 @@ const bare = Effect.map(
   ([, address]) => address
 )
 
-const GameApi = Grpc.api(PlayerService, { getPlayer: { idempotent: true } })
+const GameApi = Grpc.api(PlayerService, {
+  getPlayer: { idempotent: true, public: true },
+  healthCheck: { public: true },
+  createPlayer: { public: true },
+  gainExp: { public: true }
+})
 
 const GameHandlers = Grpc.handlers(
   GameApi,

@@ -3,10 +3,11 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { assertType, describe, expectTypeOf, test } from "vitest"
-import { Grpc, type GrpcClient, type GrpcError, GrpcServer } from "xdooria/grpc"
+import { type Authenticator, Grpc, type GrpcClient, type GrpcError, GrpcServer, Principal } from "xdooria/grpc"
 import type { GetPlayerResponse } from "../../src/gen/game.ts"
-import { PlayerService } from "./Game.ts"
+import { PlayerService, StreamService } from "./Game.ts"
 
 class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
   "PlayerNotFound",
@@ -23,9 +24,13 @@ class Audit extends Context.Service<Audit, { readonly note: Effect.Effect<void> 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 
 const GameApi = Grpc.api(PlayerService, {
-  getPlayer: { errors: [PlayerNotFound], idempotent: true },
-  healthCheck: {}
+  getPlayer: { errors: [PlayerNotFound], idempotent: true, public: true },
+  healthCheck: { public: true },
+  createPlayer: { public: true },
+  gainExp: { public: true }
 })
+
+type Names = keyof typeof PlayerService
 
 const rest = {
   healthCheck: () => Effect.succeed({ status: "SERVING" }),
@@ -53,7 +58,7 @@ describe("handlers", () => {
         }
       })
     )
-    expectTypeOf(GameHandlers).toEqualTypeOf<Grpc.Handlers<Refused, Players | Audit>>()
+    expectTypeOf(GameHandlers).toEqualTypeOf<Grpc.Handlers<Refused, Players | Audit, Names>>()
     expectTypeOf(GrpcServer.serve(GameHandlers, { descriptors: "" })).toEqualTypeOf<
       Layer.Layer<never, GrpcError | Refused, GrpcServer | Players | Audit>
     >()
@@ -75,7 +80,7 @@ describe("handlers", () => {
       })
     )
     // The Scope of the handler stays, and no layer provides one: `Effect.scoped` is missing in it.
-    expectTypeOf(scoped).toEqualTypeOf<Grpc.Handlers<never, Scope.Scope>>()
+    expectTypeOf(scoped).toEqualTypeOf<Grpc.Handlers<never, Scope.Scope, Names>>()
     const building = Grpc.handlers(
       GameApi,
       Effect.gen(function* () {
@@ -83,7 +88,7 @@ describe("handlers", () => {
         return { ...rest, getPlayer: () => Effect.succeed(player) }
       })
     )
-    expectTypeOf(building).toEqualTypeOf<Grpc.Handlers<never, never>>()
+    expectTypeOf(building).toEqualTypeOf<Grpc.Handlers<never, never, Names>>()
   })
 
   test("may not fail with what their method does not declare", () => {
@@ -119,14 +124,6 @@ describe("api", () => {
     // @ts-expect-error an error without a gRPC status
     Grpc.api(PlayerService, { getPlayer: { errors: [Refused] } })
   })
-
-  test("takes no service with streams", () => {
-    const { getPlayer } = PlayerService
-    // @ts-expect-error the response is a stream
-    Grpc.api({ getPlayer: { ...getPlayer, responseStream: true as const } }, {})
-    // @ts-expect-error the request is a stream
-    Grpc.api({ getPlayer: { ...getPlayer, requestStream: true as const } }, {})
-  })
 })
 
 describe("client", () => {
@@ -154,5 +151,121 @@ describe("declared errors", () => {
     void new PlayerNotFound({ playerId: 1 })
     // @ts-expect-error OK is not an error
     Grpc.TaggedError<Other>()("Other", {}, { status: "OK" })
+  })
+})
+
+describe("streams", () => {
+  const StreamApi = Grpc.api(StreamService, {
+    watch: { errors: [PlayerNotFound], public: true },
+    sum: { errors: [PlayerNotFound], public: true },
+    talk: { errors: [PlayerNotFound], public: true }
+  })
+
+  test("are Streams in a handler, with what they need and fail with", () => {
+    const served = Grpc.handlers(
+      StreamApi,
+      Effect.succeed({
+        watch: ({ playerId }) => Stream.fromEffect(Effect.as(Audit, { player: undefined, playerId })),
+        sum: (requests) => {
+          expectTypeOf(requests).toEqualTypeOf<Stream.Stream<{ playerId: string }>>()
+          return Effect.as(Stream.runDrain(requests), { player: undefined })
+        },
+        talk: (requests) =>
+          Stream.mapEffect(requests, ({ playerId }) => Effect.andThen(Players, new PlayerNotFound({ playerId })))
+      })
+    )
+    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Audit | Players, "watch" | "sum" | "talk">>()
+    const { sum, talk } = {
+      sum: () => Effect.succeed({ player: undefined }),
+      talk: () => Stream.empty
+    }
+    // @ts-expect-error watch gives a Stream
+    Grpc.handlers(StreamApi, Effect.succeed({ sum, talk, watch: () => Effect.succeed({ player: undefined }) }))
+    // @ts-expect-error Other is not declared
+    Grpc.handlers(StreamApi, Effect.succeed({ sum, talk, watch: () => Stream.fail(new Other()) }))
+  })
+
+  test("are Streams of a client, that fail as their requests do, too", () => {
+    void Effect.gen(function* () {
+      const client = yield* Grpc.client(StreamApi)
+      expectTypeOf(client.watch({ playerId: "a" })).toEqualTypeOf<
+        Stream.Stream<GetPlayerResponse, PlayerNotFound | GrpcError>
+      >()
+      const requests = Stream.fromEffect(Effect.andThen(Audit, new Refused()))
+      expectTypeOf(client.sum(Stream.drain(requests))).toEqualTypeOf<
+        Effect.Effect<GetPlayerResponse, PlayerNotFound | GrpcError | Refused, Audit>
+      >()
+      expectTypeOf(client.talk(Stream.succeed({ playerId: "a" }))).toEqualTypeOf<
+        Stream.Stream<GetPlayerResponse, PlayerNotFound | GrpcError>
+      >()
+      // @ts-expect-error a request of the wrong type
+      client.talk(Stream.succeed({ playerId: 1 }))
+    })
+  })
+})
+
+describe("the caller", () => {
+  const Api = Grpc.api(PlayerService, { healthCheck: { public: true } })
+  const methods = { ...rest, getPlayer: () => Effect.succeed(player) }
+
+  test("is known in a method that is not public, which needs an Authenticator for it", () => {
+    const served = Grpc.handlers(Api, Effect.succeed({ ...methods, getPlayer: () => Effect.as(Principal, player) }))
+    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Authenticator, Names>>()
+  })
+
+  test("is unknown in a public one", () => {
+    // @ts-expect-error healthCheck is public
+    Grpc.handlers(Api, Effect.succeed({ ...methods, healthCheck: () => Effect.as(Principal, { status: "" }) }))
+  })
+})
+
+describe("a schema of requests", () => {
+  const Id = Schema.String.pipe(Schema.brand("Id"))
+
+  test("gives its type to the handler, not to the client", () => {
+    const Api = Grpc.api(
+      { getPlayer: PlayerService.getPlayer },
+      { getPlayer: { request: Schema.Struct({ playerId: Id }), public: true } }
+    )
+    Grpc.handlers(
+      Api,
+      Effect.succeed({
+        getPlayer: (request) => {
+          expectTypeOf(request.playerId).toEqualTypeOf<typeof Id.Type>()
+          return Effect.succeed(player)
+        }
+      })
+    )
+    expectTypeOf<Parameters<Grpc.Client<typeof Api>["getPlayer"]>[0]>().toEqualTypeOf<{ playerId: string }>()
+  })
+
+  test("fits the request", () => {
+    // @ts-expect-error there is no field id
+    Grpc.api(PlayerService, { getPlayer: { request: Schema.Struct({ id: Id }) } })
+  })
+})
+
+describe("a middleware", () => {
+  const clock = Grpc.middleware({
+    wrap: (next: Effect.Effect<Grpc.Served, Grpc.DomainError, Audit>) =>
+      Effect.flatMap(Players, () => Effect.provideService(next, Audit, { note: Effect.void }))
+  })
+  const served = Grpc.handlers(
+    GameApi,
+    Effect.succeed({ ...rest, getPlayer: () => Effect.andThen(Audit, Effect.succeed(player)) })
+  )
+
+  test("gives to the handlers, and needs by itself", () => {
+    expectTypeOf(Grpc.use(served, clock)).toEqualTypeOf<Grpc.Handlers<never, Players, Names>>()
+  })
+
+  test("goes around methods that there are", () => {
+    Grpc.use(served, clock, { methods: ["getPlayer"] })
+    // @ts-expect-error there is no method getPlayers
+    Grpc.use(served, clock, { methods: ["getPlayers"] })
+  })
+
+  test("fails with what it says only", () => {
+    Grpc.middleware({ errors: [PlayerNotFound], wrap: () => new PlayerNotFound({ playerId: "" }) })
   })
 })

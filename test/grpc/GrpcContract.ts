@@ -475,7 +475,10 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
     it.live("serves several services", () =>
       Effect.gen(function* () {
         const { healthCheck } = GameApi.definition
-        const Other = Grpc.api({ healthCheck: { ...healthCheck, path: "/other.Other/HealthCheck" } }, {})
+        const Other = Grpc.api(
+          { healthCheck: { ...healthCheck, path: "/other.Other/HealthCheck" } },
+          { healthCheck: { public: true } }
+        )
         const other = Grpc.handlers(Other, Effect.succeed({ healthCheck: () => Effect.succeed({ status: "other" }) }))
         const context = yield* Layer.build(GrpcServer.serve(handlers({}), other).pipe(Layer.provideMerge(layer())))
         const target = yield* Context.get(context, GrpcServer).address

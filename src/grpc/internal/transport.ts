@@ -1,0 +1,93 @@
+// The seam between a transport and what the room makes of a call. On the server a transport accepts calls and the fused
+// chain serves them; on the client the chain opens calls on a connection. grpc-js and the embedded transport implement
+// it. Everything is called back synchronously, by plain code on both sides: an Effect for each message would cost more
+// than the message.
+import type { Metadata, Peer } from "../Call.ts"
+
+/** Metadata on its way out, in order. */
+export type Entries = ReadonlyArray<readonly [name: string, value: string | Buffer]>
+
+/** How a call ends. */
+export interface Status {
+  readonly code: number
+  readonly details: string
+  readonly trailers: Entries
+}
+
+/** A call that a transport has accepted. Messages are bytes without their gRPC frame. */
+export interface ServerCall {
+  /** Such as `/game.GameService/GetPlayer`. */
+  readonly path: string
+  readonly metadata: Metadata
+  /** In milliseconds of the epoch; Infinity for none. */
+  readonly deadline: number
+  readonly peer: Peer
+  /** Asks for one message more, or the end of the requests. */
+  read(): void
+  /** Sends the headers; without it they go with the first message. */
+  sendHeaders(entries: Entries): void
+  /** Sends a message; `sent` is called when the peer has room for the next. One at a time. */
+  send(message: Buffer, sent: () => void): void
+  /** Sends the status, behind what was sent. Nothing may follow. */
+  end(status: Status): void
+  /** Ends the call without a status, taking back what the peer has not read. */
+  reset(): void
+}
+
+/** What a transport tells the one who serves a call. */
+export interface ServerListener {
+  onMessage(message: Buffer): void
+  /** The client sends no further messages. */
+  onHalfClose(): void
+  /** The call is over, whoever ended it: told once, for every call. */
+  onClose(): void
+}
+
+/** Takes a call; called by the transport when its headers have arrived. */
+export type Accept = (call: ServerCall) => ServerListener
+
+/** How a call of a client ended. */
+export interface Ended {
+  readonly code: number
+  /** The peer's text or, when the peer did not answer, the transport's. */
+  readonly details: string
+  readonly trailers: Metadata
+  /** Whether the server can have processed it; true when in doubt. */
+  readonly sent: boolean
+}
+
+/** What a connection tells the one who calls. */
+export interface ClientListener {
+  onHeaders(metadata: Metadata): void
+  onMessage(message: Buffer): void
+  /** Told once, for every call, after all messages. */
+  onEnd(ended: Ended): void
+}
+
+/** A call of a client. */
+export interface ClientCall {
+  /** Asks for one message more. */
+  read(): void
+  /** Sends a message; `sent` is called when there is room for the next. One at a time. */
+  send(message: Buffer, sent: () => void): void
+  /** No further messages are sent. */
+  halfClose(): void
+  /** Gives the call up; the server is told. */
+  cancel(): void
+}
+
+/** How a connection to an endpoint is. */
+export type Connectivity = "idle" | "connecting" | "ready" | "failing"
+
+/** A connection to one endpoint, that comes back by itself after every loss until it is closed. */
+export interface Connection {
+  readonly connectivity: () => Connectivity
+  /** Calls back after every change; gives what ends it. */
+  readonly onChange: (changed: (now: Connectivity) => void) => () => void
+  /** Connects, if it is idle. */
+  readonly connect: () => void
+  /** Opens a call; `deadline` in milliseconds of the epoch, Infinity for none. */
+  readonly open: (path: string, metadata: Entries, deadline: number, listener: ClientListener) => ClientCall
+  /** Ends it; calls on it go on until they have ended. */
+  readonly close: () => void
+}
