@@ -9,8 +9,8 @@ import { type Entry, Leaderboard } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
 import { Command, Redis } from "xdooria/redis"
 import * as Fault from "../faults/Fault.ts"
-import * as Child from "../lock/Child.ts"
-import { client, single } from "../redis/Backends.ts"
+import * as Child from "../support/Child.ts"
+import { client, single } from "../support/RedisBackends.ts"
 import * as History from "../support/History.ts"
 import { isMissing, servers } from "../support/Servers.ts"
 import { board, lineOf, listsOf, type Report, type Settings, type Work } from "./Settler.ts"
@@ -104,7 +104,7 @@ const settlersKilled = Fault.scenario({
       })
       /** The process that takes over in a round, and is killed in the next one. */
       const start = (round: number) =>
-        Child.start<Report>("../leaderboard/Settler.ts", {
+        Child.start<Report>(new URL("Settler.ts", import.meta.url), {
           address: `${address.host}:${address.port}`,
           keyPrefix: redis.keyPrefix,
           work: [

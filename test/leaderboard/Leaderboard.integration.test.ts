@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Leaderboard } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
-import { client, suites } from "../redis/Backends.ts"
+import { client, suites } from "../support/RedisBackends.ts"
 import { suite } from "./LeaderboardContract.ts"
 
 suites("LeaderboardLive", (options) =>

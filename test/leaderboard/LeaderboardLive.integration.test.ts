@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Leaderboard, type LeaderboardError } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
-import { client, freshPrefix } from "../redis/Backends.ts"
+import { client, freshPrefix } from "../support/RedisBackends.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { makeEmbedded } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
-import { suites, withClient } from "../redis/Backends.ts"
+import { suites, withClient } from "../support/RedisBackends.ts"
 import { boardOf, kinds, look, operation, perform } from "./Operations.ts"
 
 suites("LeaderboardLive", (options) => {

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Leaderboard } from "xdooria/leaderboard"
 import { makeLive } from "xdooria/leaderboard/live"
-import { client, driver, freshPrefix, suites } from "../redis/Backends.ts"
+import { client, driver, freshPrefix, suites } from "../support/RedisBackends.ts"
 import { lines, tagOf } from "./Backend.ts"
 
 const plan = Leaderboard.board({ key: "leaderboard:arena", ties: "plan" })

@@ -18,13 +18,13 @@ import { layerLive as pgLive } from "xdooria/pg/live"
 import { Key, Redis } from "xdooria/redis"
 import * as Fault from "../faults/Fault.ts"
 import { addressOf, fresh } from "../pg/Database.ts"
-import { client, driver, eventually, single } from "../redis/Backends.ts"
+import { client, driver, eventually, single } from "../support/RedisBackends.ts"
 import { makeNoise } from "../redis/FaultKit.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as History from "../support/History.ts"
 import * as Recorder from "../support/Recorder.ts"
 import { isMissing, servers } from "../support/Servers.ts"
-import * as Child from "./Child.ts"
+import * as Child from "../support/Child.ts"
 import type { Report as ContenderReport, Settings as ContenderSettings } from "./Contender.ts"
 import { type Report, type Settings, write } from "./Pausable.ts"
 
@@ -106,7 +106,7 @@ const stopped = Fault.scenario({
         ttlMillis,
         database: { ...database, password: Redacted.value(database.password) }
       }
-      const child = yield* Child.start<Report>("Pausable.ts", settings)
+      const child = yield* Child.start<Report>(new URL("Pausable.ts", import.meta.url), settings)
       const history = yield* History.make
       const heard = <T extends Report["_tag"]>(count: number, tag: T) =>
         Effect.map(
@@ -226,7 +226,9 @@ const contest = Effect.fnUntraced(function* (
   }
   const enter = (id: number) =>
     Effect.map(
-      Child.start<ContenderReport>("Contender.ts", { ...settings, id }, (report) => heard(id, report)),
+      Child.start<ContenderReport>(new URL("Contender.ts", import.meta.url), { ...settings, id }, (report) =>
+        heard(id, report)
+      ),
       (child) => void children.set(id, child)
     )
   yield* Effect.forEach(Array.from({ length: contenders }), (_, id) => enter(id), { discard: true })

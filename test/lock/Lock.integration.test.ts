@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerLive } from "xdooria/lock/live"
-import { client, suites } from "../redis/Backends.ts"
+import { client, suites } from "../support/RedisBackends.ts"
 import { suite } from "./LockContract.ts"
 
 suites("LockLive", (options) =>

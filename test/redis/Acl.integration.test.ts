@@ -18,7 +18,7 @@ import { Session } from "xdooria/session"
 import { SessionLive } from "xdooria/session/live"
 import * as RealServer from "../support/RealServer.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { single } from "./Backends.ts"
+import { single } from "../support/RedisBackends.ts"
 
 const [user = ""] = /^user game .*$/m.exec(readFileSync("SECURITY.md", "utf8")) ?? []
 const password = "of-the-site"

@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import { Command, Key, Redis, Script } from "xdooria/redis"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
-import { client, freshPrefix, single, withClient } from "./Backends.ts"
+import { client, freshPrefix, single, withClient } from "../support/RedisBackends.ts"
 import { clientOf } from "./FaultKit.ts"
 
 const timeout = 200

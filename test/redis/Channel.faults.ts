@@ -20,7 +20,7 @@ import * as FaultProxy from "../support/FaultProxy.ts"
 import * as History from "../support/History.ts"
 import * as Recorder from "../support/Recorder.ts"
 import { isMissing, servers } from "../support/Servers.ts"
-import { eventually, freshPrefix, type Options, single } from "./Backends.ts"
+import { eventually, freshPrefix, type Options, single } from "../support/RedisBackends.ts"
 
 type Client = Redis["Service"]
 type Heard = Channel.Event<number>

@@ -12,7 +12,7 @@ import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { client, driver, eventually, freshPrefix, single, suites, withClient } from "./Backends.ts"
+import { client, driver, eventually, freshPrefix, single, suites, withClient } from "../support/RedisBackends.ts"
 
 const Chat = Schema.Struct({ n: Schema.Finite, text: Schema.String })
 type Chat = typeof Chat.Type

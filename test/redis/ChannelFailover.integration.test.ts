@@ -7,7 +7,7 @@ import { Channel, Command, Key, Redis, type RedisFailure } from "xdooria/redis"
 import * as RealServer from "../support/RealServer.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { client, cluster, eventually, sentinel } from "./Backends.ts"
+import { client, cluster, eventually, sentinel } from "../support/RedisBackends.ts"
 
 type News = Channel.Channel<number, "news">
 type Heard = Recorder.Recorder<Channel.Event<number>>

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Command, Key, Redis, type RedisFailure } from "xdooria/redis"
-import { suites, withClient } from "./Backends.ts"
+import { suites, withClient } from "../support/RedisBackends.ts"
 
 const key = Effect.fromResult(Key.make("c", "k"))
 

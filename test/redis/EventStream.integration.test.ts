@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import { Command, EventStream, Key, Redis } from "xdooria/redis"
-import { eventually, suites, withClient } from "./Backends.ts"
+import { eventually, suites, withClient } from "../support/RedisBackends.ts"
 
 const Scored = Schema.Struct({ player: Schema.String, score: Schema.Finite })
 type Scored = typeof Scored.Type

@@ -23,7 +23,14 @@ import { run as runProgram } from "../infra/Server.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as History from "../support/History.ts"
 import { isMissing, type Name, type Addresses, servers } from "../support/Servers.ts"
-import { client as cleanClient, cluster, freshPrefix, type Options, sentinel, single } from "./Backends.ts"
+import {
+  client as cleanClient,
+  cluster,
+  freshPrefix,
+  type Options,
+  sentinel,
+  single
+} from "../support/RedisBackends.ts"
 
 export type Client = Redis["Service"]
 

@@ -18,7 +18,16 @@ import { Redis, RedisFailure } from "xdooria/redis"
 import { layerLive } from "xdooria/redis/live"
 import * as RedisServer from "../support/RedisServer.ts"
 import * as RealServer from "../support/RealServer.ts"
-import { client, driver, eventually, freshPrefix, type Options, single, suites, withClient } from "./Backends.ts"
+import {
+  client,
+  driver,
+  eventually,
+  freshPrefix,
+  type Options,
+  single,
+  suites,
+  withClient
+} from "../support/RedisBackends.ts"
 
 class Profile extends Persistable.Class<{ payload: { id: string } }>()("Profile", {
   primaryKey: ({ id }) => `profile:${id}`,

@@ -23,7 +23,7 @@ import * as Ports from "../support/Ports.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { eventually } from "./Backends.ts"
+import { eventually } from "../support/RedisBackends.ts"
 
 type Address = { readonly host: string; readonly port: number }
 

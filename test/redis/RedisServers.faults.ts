@@ -17,7 +17,7 @@ import * as Fault from "../faults/Fault.ts"
 import * as History from "../support/History.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { cluster, eventually, sentinel, single } from "./Backends.ts"
+import { cluster, eventually, sentinel, single } from "../support/RedisBackends.ts"
 import {
   addScore,
   appliedOf,

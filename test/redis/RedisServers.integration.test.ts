@@ -18,7 +18,7 @@ import { slotOf } from "../../src/redis/internal/slot.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { cluster, eventually, sentinel, single } from "./Backends.ts"
+import { cluster, eventually, sentinel, single } from "../support/RedisBackends.ts"
 
 const build = (options: Partial<RedisOptions>) =>
   Effect.map(Layer.build(layerLive(options)), (context) => Context.get(context, Redis))

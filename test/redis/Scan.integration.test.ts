@@ -4,7 +4,7 @@ import * as Stream from "effect/Stream"
 import { Command, Key, Redis } from "xdooria/redis"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
-import { client, driver, freshPrefix, single, suites, withClient } from "./Backends.ts"
+import { client, driver, freshPrefix, single, suites, withClient } from "../support/RedisBackends.ts"
 
 const players = (count: number) =>
   Effect.forEach(

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import { Command, Key, Redis, type RedisFailure } from "xdooria/redis"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
-import { client, freshPrefix, single, suites, withClient } from "./Backends.ts"
+import { client, freshPrefix, single, suites, withClient } from "../support/RedisBackends.ts"
 
 const gold = Effect.fromResult(Key.make("gold", "p1"))
 

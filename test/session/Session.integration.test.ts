@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { makeLive } from "xdooria/session/live"
-import { client, type Options, suites } from "../redis/Backends.ts"
+import { client, type Options, suites } from "../support/RedisBackends.ts"
 import { Backend, suite } from "./SessionContract.ts"
 
 const backend = (options: Options) =>

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { type Kick, makeEmbedded, type SessionOptions } from "xdooria/session"
 import { makeLive } from "xdooria/session/live"
-import { client, type Options, suites } from "../redis/Backends.ts"
+import { client, type Options, suites } from "../support/RedisBackends.ts"
 import * as Recorder from "../support/Recorder.ts"
 import { gateways, look, perform, type Run, sequence } from "./Operations.ts"
 

@@ -6,7 +6,7 @@ import { Cluster, Redis as Driver } from "ioredis"
 import { randomUUID } from "node:crypto"
 import type { Redis } from "xdooria/redis"
 import { layerLive } from "xdooria/redis/live"
-import * as RealServer from "../support/RealServer.ts"
+import * as RealServer from "./RealServer.ts"
 
 /** Options of a client. */
 export type Options = NonNullable<Parameters<typeof layerLive>[0]>

@@ -1,9 +1,9 @@
-// A program of this folder as a process of its own.
+// A program of the tests as a process of its own.
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import * as Recorder from "../support/Recorder.ts"
+import * as Recorder from "./Recorder.ts"
 
 /** A process, and what it has told. */
 export interface Child<Report> {
@@ -18,12 +18,12 @@ export interface Child<Report> {
 /**
  * Starts a program; killed when the scope closes.
  *
- * - `file`: its name in this folder
+ * - `file`: where it is
  * - `settings`: its one argument, as JSON
  * - `onReport`: called with each of its reports, at once
  */
 export const start = <Report>(
-  file: string,
+  file: URL,
   settings: object,
   onReport: (report: Report) => void = () => {}
 ): Effect.Effect<Child<Report>, never, Scope.Scope> =>
@@ -31,7 +31,7 @@ export const start = <Report>(
     const reports = yield* Recorder.make<Report>()
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(settings)], {
+        fork(fileURLToPath(file), [JSON.stringify(settings)], {
           execArgv: ["--conditions=xdooria-source"]
         })
       ),
