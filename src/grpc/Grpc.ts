@@ -102,7 +102,9 @@ export const GrpcConfig = Config.section(
     ),
     tlsCaFile: Schema.String.pipe(
       Config.withDefault(""),
-      Schema.annotate({ description: "PEM file with the authorities of our peers; those of Node when empty" })
+      Schema.annotate({
+        description: "PEM file with the authorities of our peers; those of Node when empty"
+      })
     ),
     tlsReload: Seconds(1, day).pipe(
       Config.withDefault(30),
@@ -163,7 +165,7 @@ export const GrpcConfig = Config.section(
       Schema.annotateKey({ description: "How long it leaves it alone, in seconds; longer when it fails again" })
     )
   },
-  ({ allowInsecure, tls, tlsCertFile, tlsKeyFile }, env) => [
+  ({ allowInsecure, tls, tlsCaFile, tlsCertFile, tlsKeyFile }, env) => [
     ...(env === "prod" && tls === "disable" && !allowInsecure
       ? [
           {
@@ -180,6 +182,9 @@ export const GrpcConfig = Config.section(
             expected: "a file, as tls is on"
           }
         ]
+      : []),
+    ...(tls === "mutual" && tlsCaFile === ""
+      ? [{ field: "tlsCaFile" as const, expected: "a file, as tls is mutual: Node's authorities vouch for anybody" }]
       : [])
   ]
 )

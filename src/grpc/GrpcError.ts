@@ -110,6 +110,21 @@ export class Unavailable extends Reason.transient<Unavailable>("xdooria/grpc/Una
   }
 }
 
+/**
+ * TLS with the server could not be agreed on, so the call was not sent: its certificate has expired, is for another name
+ * or of an authority that we do not trust, or it wants one from us.
+ *
+ * - `detail`: Node's code, such as `CERT_HAS_EXPIRED`
+ */
+export class TlsFailed extends Reason.permanent<TlsFailed>("xdooria/grpc/TlsFailed")("TlsFailed", {
+  method: call.method,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `${this.method}: TLS with the server failed: ${this.detail}`
+  }
+}
+
 /** The call of a method that is not idempotent was sent and its reply was lost: it may have been applied. */
 export class OutcomeUnknown extends Reason.ambiguous<OutcomeUnknown>("xdooria/grpc/OutcomeUnknown")("OutcomeUnknown", {
   ...call,
@@ -226,6 +241,7 @@ export const GrpcErrorReason = Schema.Union([
   NotServing,
   InvalidTarget,
   Unavailable,
+  TlsFailed,
   OutcomeUnknown,
   DeadlineExceeded,
   ResourceExhausted,

@@ -6,13 +6,20 @@ import { InvalidConfig, Unreadable } from "../config/ConfigError.ts"
 /** All authorities that a system knows are a fourth of that. */
 const maxBytes = 1024 * 1024
 
-/** Reads a regular file. Never waits for a writer: a pipe or a device is refused, not read. */
-const readAuthorities = (path: string, key: string): Effect.Effect<Buffer, InvalidConfig> => {
+/**
+ * Reads a PEM file. Never waits for a writer: a pipe or a device is refused, not read.
+ *
+ * - `key`: what the file is called in the configuration
+ * - `content`: what should be in it, such as `certificates`
+ *
+ * Fails when it cannot be read, is no regular file, or is larger than 1 MB.
+ */
+export const readPem = (path: string, key: string, content: string): Effect.Effect<Buffer, InvalidConfig> => {
   const unreadable = (actual: string) =>
     new InvalidConfig({
       reason: new Unreadable({
         source: path,
-        expected: `a file with PEM certificates, 1 MB at most (${key})`,
+        expected: `a file with PEM ${content}, 1 MB at most (${key})`,
         actual
       })
     })
@@ -59,5 +66,5 @@ export const tlsOf = (
 ): Effect.Effect<ConnectionOptions | undefined, InvalidConfig> => {
   if (tls === "disable") return none
   if (tls === "require") return Effect.succeed({ rejectUnauthorized: false })
-  return tlsCaFile === "" ? Effect.succeed({}) : Effect.map(readAuthorities(tlsCaFile, key), (ca) => ({ ca }))
+  return tlsCaFile === "" ? Effect.succeed({}) : Effect.map(readPem(tlsCaFile, key, "certificates"), (ca) => ({ ca }))
 }

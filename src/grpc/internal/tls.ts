@@ -1,0 +1,294 @@
+import * as grpc from "@grpc/grpc-js"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { constants, createPrivateKey, X509Certificate } from "node:crypto"
+import * as net from "node:net"
+import * as tls from "node:tls"
+import { InvalidConfig, Rejected } from "../../config/ConfigError.ts"
+import * as Health from "../../health/Health.ts"
+import { readPem } from "../../utils/Tls.ts"
+import type { GrpcSettings } from "../Grpc.ts"
+
+/** The values of section `grpc` that TLS is made of. */
+export type TlsSettings = Pick<GrpcSettings, "tls" | "tlsCertFile" | "tlsKeyFile" | "tlsCaFile" | "tlsReload">
+
+type Side = "server" | "client"
+
+/** Files in force, all of one reading. */
+interface Material {
+  readonly options: tls.SecureContextOptions
+  readonly context: tls.SecureContext
+  /** When our certificate ends, in milliseconds of the epoch; Infinity without one. */
+  readonly expires: number
+}
+
+const keys = { cert: "grpc.tls_cert_file", key: "grpc.tls_key_file", ca: "grpc.tls_ca_file" } as const
+
+type Kind = keyof typeof keys
+
+const contents: Readonly<Record<Kind, string>> = {
+  cert: "certificates, ours first",
+  key: "the key of our certificate, not encrypted",
+  ca: "certificates"
+}
+
+type Paths = { readonly [K in Kind]?: string }
+
+type Pems = { readonly [K in Kind]?: Buffer }
+
+/** A server proves who it is, a client in mutual; a server of mutual knows its clients by authorities of its own. */
+const pathsOf = ({ tls, tlsCaFile, tlsCertFile, tlsKeyFile }: TlsSettings, side: Side): Paths => ({
+  ...(side === "server" || tls === "mutual" ? { cert: tlsCertFile, key: tlsKeyFile } : {}),
+  ...(tlsCaFile !== "" || (side === "server" && tls === "mutual") ? { ca: tlsCaFile } : {})
+})
+
+const rejected = (kind: Kind, source: string, actual: string): InvalidConfig =>
+  new InvalidConfig({
+    reason: new Rejected({
+      issues: [{ source, path: keys[kind], expected: `a file with PEM ${contents[kind]}`, actual }]
+    })
+  })
+
+const read = (paths: Paths): Effect.Effect<Pems, InvalidConfig> =>
+  Effect.map(
+    Effect.forEach(Object.entries(paths) as ReadonlyArray<[Kind, string]>, ([kind, path]) =>
+      path === ""
+        ? Effect.fail(rejected(kind, "default", "none"))
+        : Effect.map(readPem(path, keys[kind], contents[kind]), (pem) => [kind, pem] as const)
+    ),
+    Object.fromEntries
+  )
+
+const block = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^]*?-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g
+
+const certificatesOf = (pem: Buffer): ReadonlyArray<X509Certificate> =>
+  (pem.toString("latin1").match(block) ?? []).map((text) => new X509Certificate(text))
+
+/** OpenSSL passes over what it cannot read among certificates, so each is looked at. */
+const check = (pems: Pems, paths: Paths): Result.Result<Material, InvalidConfig> => {
+  const attempt = <A>(kind: Kind, run: () => A) =>
+    Result.try({
+      try: run,
+      catch: (error) => rejected(kind, paths[kind] ?? "", (error as NodeJS.ErrnoException).code ?? "an error")
+    })
+  return Result.gen(function* () {
+    const { ca, cert, key } = pems
+    if (ca !== undefined) {
+      const authorities = yield* attempt("ca", () => certificatesOf(ca))
+      if (authorities.length === 0) return yield* Result.fail(rejected("ca", paths.ca!, "no certificate"))
+    }
+    // TLS 1.2 at least. A session that is resumed is not verified again, so a withdrawn authority would go on: none is.
+    const options = { ...pems, minVersion: "TLSv1.2" as const, secureOptions: constants.SSL_OP_NO_TICKET }
+    if (cert === undefined || key === undefined) {
+      return { options, context: yield* attempt("ca", () => tls.createSecureContext(options)), expires: Infinity }
+    }
+    const [own] = yield* attempt("cert", () => certificatesOf(cert))
+    if (own === undefined) return yield* Result.fail(rejected("cert", paths.cert!, "no certificate"))
+    const ownKey = yield* attempt("key", () => createPrivateKey(key))
+    if (!own.checkPrivateKey(ownKey)) {
+      return yield* Result.fail(rejected("key", paths.key!, "the key of another certificate"))
+    }
+    const context = yield* attempt("cert", () => tls.createSecureContext(options))
+    return { options, context, expires: own.validToDate.getTime() }
+  })
+}
+
+const load = (paths: Paths): Effect.Effect<readonly [Pems, Material], InvalidConfig> =>
+  Effect.flatMap(read(paths), (pems) =>
+    Effect.map(Effect.fromResult(check(pems, paths)), (material) => [pems, material] as const)
+  )
+
+const same = (one: Pems, other: Pems): boolean =>
+  (Object.keys(keys) as ReadonlyArray<Kind>).every(
+    (kind) => Buffer.compare(one[kind] ?? empty, other[kind] ?? empty) === 0
+  )
+
+const empty = Buffer.alloc(0)
+
+/** Tells health whether our certificate still holds: one that cannot be replaced yet works as long as it does. */
+const tellHealth = (component: string, expires: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Health.report(
+      component,
+      now < expires ? { status: "up" } : { status: "down", detail: "the certificate has expired" }
+    )
+  )
+
+/**
+ * Reads the files, and again every `tlsReload`, until the scope closes. What works is given to `apply`; files that do
+ * not, such as a certificate whose key is not there yet, change nothing.
+ */
+const follow = (
+  settings: TlsSettings,
+  side: Side,
+  apply: (material: Material) => void
+): Effect.Effect<void, InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
+    const paths = pathsOf(settings, side)
+    const component = `grpc.${side}.tls`
+    let [pems, material] = yield* load(paths)
+    let problem = ""
+    apply(material)
+    const look = Effect.gen(function* () {
+      const loaded = yield* Effect.result(load(paths))
+      if (Result.isFailure(loaded)) {
+        // Once, not at every look.
+        if (loaded.failure.message !== problem) yield* Effect.logError("grpc certificates not replaced", loaded.failure)
+        problem = loaded.failure.message
+      } else {
+        problem = ""
+        if (!same(pems, loaded.success[0])) {
+          ;[pems, material] = loaded.success
+          apply(material)
+          yield* Effect.logInfo("grpc certificates replaced").pipe(Effect.annotateLogs({ side }))
+        }
+      }
+      yield* tellHealth(component, material.expires)
+    })
+    yield* tellHealth(component, material.expires)
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(settings.tlsReload), look)))
+  })
+
+// --- server
+
+/** TLS in front of a server. */
+export interface ServerTls {
+  /** Makes a server to listen with. Connections of after a reload see the new certificate, older ones go on. */
+  readonly createServer: (options: net.ServerOpts, onSecure: (socket: tls.TLSSocket) => void) => tls.Server
+}
+
+/** A connection that has not agreed on TLS by then is closed, in milliseconds. */
+const handshakeTimeout = 10_000
+
+/**
+ * What a server listens with, from the values of section `grpc`; undefined without TLS. In mutual it takes nobody whose
+ * certificate is not of its authorities.
+ *
+ * Fails when a file that it needs is missing or does not fit.
+ */
+export const server = (settings: TlsSettings): Effect.Effect<ServerTls | undefined, InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (settings.tls === "disable") return undefined
+    const servers = new Set<tls.Server>()
+    let options: tls.SecureContextOptions = {}
+    yield* follow(settings, "server", (material) => {
+      options = material.options
+      for (const server of servers) server.setSecureContext(options)
+    })
+    const mutual = settings.tls === "mutual"
+    return {
+      createServer: (listening, onSecure) => {
+        const server = tls.createServer({
+          ...listening,
+          ...options,
+          ALPNProtocols: ["h2"],
+          handshakeTimeout,
+          requestCert: mutual,
+          rejectUnauthorized: mutual
+        })
+        server.on("secureConnection", (socket) => {
+          // Its end says enough, to the one who has the connection.
+          socket.on("error", () => {})
+          if (socket.alpnProtocol === "h2") onSecure(socket)
+          else socket.destroy()
+        })
+        servers.add(server)
+        return server.once("close", () => servers.delete(server))
+      }
+    }
+  })
+
+// --- client
+
+// grpc-js keeps only the text of what went wrong with a connection.
+const failedText = "TLS failed: "
+
+/** Node's code of a TLS failure, as the text of a connection's error has it; nothing when it failed otherwise. */
+export const failureOf = (text: string): string | undefined => {
+  const at = text.indexOf(failedText)
+  return at < 0 ? undefined : /^\w+/.exec(text.slice(at + failedText.length))?.[0]
+}
+
+/** Puts the code of a TLS failure into the text of its error; those of the system, such as ECONNRESET, stay as they are. */
+const tellCode = (error: NodeJS.ErrnoException): void => {
+  if (error.code !== undefined && !/^E[A-Z]+$/.test(error.code)) error.message = failedText + error.code
+}
+
+type Connector = ReturnType<grpc.ChannelCredentials["_createSecureConnector"]>
+
+const secure = (socket: net.Socket, name: string, secureContext: tls.SecureContext): ReturnType<Connector["connect"]> =>
+  new Promise((resolve, reject) => {
+    const secured = tls.connect({
+      socket,
+      secureContext,
+      // The certificate must be for it; what is sent to the server may not be an address.
+      host: name,
+      ...(net.isIP(name) === 0 ? { servername: name } : {}),
+      ALPNProtocols: ["h2"]
+    })
+    // Stays: a server that wants a certificate says so when TLS is done for us.
+    secured.on("error", (error) => {
+      tellCode(error)
+      reject(error)
+    })
+    secured.once("close", () => reject(new Error("the connection was closed")))
+    secured.once("secureConnect", () => {
+      if (secured.alpnProtocol === "h2") return resolve({ socket: secured, secure: true })
+      secured.destroy(Object.assign(new Error(), { code: "NO_HTTP_2" }))
+    })
+  })
+
+/** The host of a target such as `game:50051` or `[::1]:50051`. */
+const hostOf = (address: string): string => address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1")
+
+/**
+ * Credentials whose every connection takes the certificates of that moment. Those of grpc-js keep their first, or do not
+ * tell why a connection failed.
+ */
+class Credentials extends grpc.ChannelCredentials {
+  readonly #secureContext: () => tls.SecureContext
+
+  constructor(secureContext: () => tls.SecureContext) {
+    super()
+    this.#secureContext = secureContext
+  }
+
+  override _isSecure(): boolean {
+    return true
+  }
+
+  override _equals(other: grpc.ChannelCredentials): boolean {
+    return this === other
+  }
+
+  override _createSecureConnector(
+    ...[{ path }, options, callCredentials]: Parameters<grpc.ChannelCredentials["_createSecureConnector"]>
+  ): Connector {
+    const name = options["grpc.ssl_target_name_override"] ?? hostOf(path)
+    return {
+      connect: (socket) => secure(socket, name, this.#secureContext()),
+      waitForReady: () => Promise.resolve(),
+      getCallCredentials: () => callCredentials ?? grpc.CallCredentials.createEmpty(),
+      destroy: () => {}
+    }
+  }
+}
+
+/**
+ * The credentials of a client's channels, from the values of section `grpc`: plain text without TLS. They stay the same
+ * for the life of the scope: a connection that is made after a reload has the new certificates, older ones go on. The
+ * server's certificate must be for the host of the channel's target, or for `grpc.ssl_target_name_override`.
+ *
+ * Fails when a file that it needs is missing or does not fit.
+ */
+export const client = (settings: TlsSettings): Effect.Effect<grpc.ChannelCredentials, InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (settings.tls === "disable") return grpc.credentials.createInsecure()
+    let current: tls.SecureContext | undefined
+    yield* follow(settings, "client", ({ context }) => {
+      current = context
+    })
+    return new Credentials(() => current!)
+  })
