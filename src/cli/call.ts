@@ -1,85 +1,65 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
+import * as Sink from "effect/Sink"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as GrpcReflect from "../grpc/GrpcReflect.ts"
-import { devAddress } from "./flags.ts"
+import { answering, serverFlags, serverOf } from "./server.ts"
 
-/** A token on a plain text connection is everybody's who can listen in. */
-class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli/TokenInPlainText")(
-  "TokenInPlainText",
-  { addr: Schema.String }
-) {
-  override get message(): string {
-    return `--token is sent to this machine only, in plain text: ${this.addr} is not a loopback address`
-  }
+/** Whoever read the output has gone, as `head` does. There is nobody to tell it to. */
+class NobodyReads extends Schema.TaggedError<NobodyReads>("xdooria/cli/NobodyReads")("NobodyReads", {}) {
+  override readonly [Runtime.errorReported] = false
 }
 
-/** The server did not take the call: most often because none runs there. */
-class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/NobodyAnswers")("NobodyAnswers", {
-  addr: Schema.String,
-  details: Schema.String
-}) {
-  override get message(): string {
-    const [first] = this.details.split(". ")
-    return `UNAVAILABLE at ${this.addr}: ${first}. Does a service run there? npm start runs one; --addr names another`
-  }
+const textOf = (json: Schema.Json, isStream: boolean): string => {
+  const lines = JSON.stringify(json, null, isStream ? undefined : 2).split("\n")
+  return `${lines.map(GrpcReflect.printable).join("\n")}\n`
 }
 
-const isLoopback = (addr: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+$/.test(addr)
-
-/** `xdooria call`: makes one call and prints its answer as JSON, or the code and error that it failed with. */
+/**
+ * `xdooria call`: makes one call and prints what comes back as JSON, and then the code and error that it failed with, if
+ * it did.
+ */
 export const call = Command.make(
   "call",
   {
     method: Argument.String("method").pipe(Argument.withDescription("Such as game.GameService/GetPlayer")),
     request: Argument.String("request").pipe(
-      Argument.withDescription("The request as JSON"),
-      Argument.withDefault("{}")
+      Argument.withDescription(
+        "The request as JSON; - reads it from standard input. For a method with a stream of requests one on each line"
+      ),
+      Argument.withDefault("")
     ),
-    addr: Flag.String("addr").pipe(
-      Flag.withDescription(`The server, host:port; ${devAddress} when not given`),
-      Flag.withDefault(devAddress)
-    ),
-    token: Flag.Redacted("token").pipe(Flag.withDescription("Sent as authorization: Bearer"), Flag.optional),
-    deadline: Flag.Finite("deadline").pipe(
-      Flag.withDescription("Seconds until the call is given up, at most 86400; 5 when not given"),
-      Flag.withSchema(Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(86_400))),
-      Flag.withDefault(5)
-    )
+    ...serverFlags
   },
-  Effect.fnUntraced(function* ({ method, request, addr, token, deadline }) {
-    if (Option.isSome(token) && !isLoopback(addr)) return yield* new TokenInPlainText({ addr })
-    const answer = yield* GrpcReflect.call({
-      address: addr,
-      method,
-      request,
-      deadline: Duration.seconds(deadline),
-      metadata: Option.match(token, {
-        onNone: () => ({}),
-        onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
-      })
-    }).pipe(
-      Effect.mapError((error) =>
-        error.code === "UNAVAILABLE" && error.error === undefined
-          ? new NobodyAnswers({ addr, details: GrpcReflect.printable(error.details) })
-          : error
-      )
+  Effect.fnUntraced(function* ({ method, request, ...flags }) {
+    const server = yield* serverOf(flags)
+    const stdio = yield* Stdio.Stdio
+    const requests = request === "-" ? Stream.decodeText(stdio.stdin) : Stream.succeed(request)
+    const answer = yield* answering(server)(GrpcReflect.call({ ...server, method, requests }))
+    const printed = Sink.mapError(stdio.stdout(), () => new NobodyReads())
+    yield* answer.responses.pipe(
+      Stream.map((json) => textOf(json, answer.stream)),
+      Stream.run(printed)
     )
-    const lines = JSON.stringify(answer, null, 2).split("\n")
-    yield* Console.log(lines.map(GrpcReflect.printable).join("\n"))
-  })
+  }, Effect.scoped)
 ).pipe(
   Command.withDescription("Call a method of a running service, found by reflection"),
   Command.withExamples([
     {
       command: `xdooria call game.GameService/GetPlayer '{"player_id":"p1"}'`,
       description: "Read a player from the service of `npm start`"
+    },
+    {
+      command: `xdooria call --deadline 60 grpc.health.v1.Health/Watch`,
+      description: "Print each state of a server for a minute: a stream of responses is printed as it comes"
+    },
+    {
+      command: `xdooria call --addr game.example:443 --tls --token "$TOKEN" game.GameService/GetPlayer - < request.json`,
+      description: "Call another machine, over TLS"
     }
   ])
 )

@@ -1,253 +1,248 @@
 import {
-  create,
-  createFileRegistry,
   type DescMethod,
+  type FileRegistry,
   fromBinary,
   fromJsonString,
   type JsonValue,
-  type Registry,
   toBinary,
   toJson
 } from "@bufbuild/protobuf"
-import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
 import * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
+import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { Code, codes } from "./GrpcError.ts"
+import * as Stream from "effect/Stream"
 import * as Deadline from "./internal/deadline.ts"
-import * as Details from "./internal/details.ts"
-import * as Reflection from "./internal/reflectionMessages.ts"
+import { absent, invalid, nonsense, printable, type ReflectError } from "./internal/reflectionError.ts"
+import { responses } from "./internal/reflectionExchange.ts"
+import * as Files from "./internal/reflectionFiles.ts"
+import { type Described, text } from "./internal/reflectionText.ts"
+
+export { printable, ReflectError } from "./internal/reflectionError.ts"
+
+/**
+ * How to trust a server, and to be trusted. All in PEM; TLS 1.2 or later, the server's name is checked.
+ *
+ * - `ca`: who vouches for the server; those that Node knows when not given
+ * - `identity`: the certificate that is shown to the server, with those that lead to its root, and its key
+ */
+export interface ReflectTls {
+  readonly ca?: string
+  readonly identity?: { readonly certificate: string; readonly key: Redacted.Redacted<string> }
+}
+
+/**
+ * A server with reflection, v1 or v1alpha.
+ *
+ * - `address`: such as `127.0.0.1:50051`
+ * - `tls`: plain text when not given
+ * - `metadata`: sent with everything, reflection included; a name that ends with `-bin` has a value in base64
+ * - `deadline`: for everything together; none beyond 24 days. When not given, 5 s for the reflection, and for a call
+ *   with one request and one response; none for a call with a stream
+ */
+export interface ReflectServer {
+  readonly address: string
+  readonly tls?: ReflectTls
+  readonly metadata?: ReadonlyArray<readonly [name: string, value: string]>
+  readonly deadline?: Duration.Input
+}
 
 /**
  * A call by name.
  *
- * - `address`: of a server that speaks plain text, such as `127.0.0.1:50051`
  * - `method`: such as `game.GameService/GetPlayer`; a leading `/` is allowed
- * - `request`: a JSON object. Names as in the .proto or in camel case; 64-bit numbers as numbers or strings, enums by
- *   name or number, bytes in base64. Empty for a request without fields
- * - `deadline`: for everything together, the reflection included; none beyond 24 days
- * - `metadata`: sent with the call, lower-case names
+ * - `requests`: text, in parts. For a method with one request a JSON object, or nothing for one without fields; for a
+ *   method with a stream of requests one object on each line, sent as they come. Names as in the .proto or in camel
+ *   case; 64-bit numbers as numbers or strings, enums by name or number, bytes in base64
  */
-export interface ReflectCall {
-  readonly address: string
+export interface ReflectCall<E = never, R = never> extends ReflectServer {
   readonly method: string
-  readonly request: string
-  readonly deadline: Duration.Input
-  readonly metadata?: Readonly<Record<string, string>>
+  readonly requests: Stream.Stream<string, E, R>
 }
-
-// Cc: also what starts an escape sequence of a terminal. The others change the direction of text.
-const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
-
-/** A text of another as a terminal may show it, on one line: what controls the terminal is written as `\u001b`. */
-export const printable = (text: string): string =>
-  text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /**
- * A call by name that failed. Its message is {@link printable}, whatever the server sent.
+ * What a method answers with.
  *
- * - `code`: of gRPC; INVALID_ARGUMENT also for a request that does not fit the method, UNIMPLEMENTED also for a method
- *   or a reflection that the server does not have
- * - `details`: the text that came with it, or what was wrong with the request
- * - `error`: the error that the server declared, when it is one of ours
+ * - `stream`: whether it may answer more than once
+ * - `responses`: one, or as they come. Made by the call, that starts when this is run, and is cancelled when it is
+ *   interrupted; run it once. As JSON with names as in the .proto, 64-bit numbers as strings, and fields that are not set
+ *   with their defaults
  */
-export class ReflectError extends Schema.TaggedError<ReflectError>("xdooria/grpc/ReflectError")("ReflectError", {
-  code: Code,
-  details: Schema.String,
-  error: Schema.optionalKey(Schema.Struct({ tag: Schema.String, fields: Schema.JsonObject }))
-}) {
-  override get message(): string {
-    const text = this.error === undefined ? this.details : `${this.error.tag} ${JSON.stringify(this.error.fields)}`
-    return `${this.code} ${printable(text)}`
-  }
+export interface ReflectAnswer<E = never, R = never> {
+  readonly stream: boolean
+  readonly responses: Stream.Stream<Schema.Json, ReflectError | E, R>
 }
 
-const decodeFields = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.JsonObject))
-
-const toError = ({ code, details, metadata }: grpc.StatusObject): ReflectError => {
-  const { error } = Details.decode(metadata.get(Details.detailsKey), code)
-  const fields = Option.map(decodeFields(error?.json ?? ""), ({ _tag, ...fields }) => fields)
-  return new ReflectError({
-    code: codes[code] ?? "UNKNOWN",
-    details,
-    ...(error === undefined ? {} : { error: { tag: error.tag, fields: Option.getOrElse(fields, () => ({})) } })
-  })
+/**
+ * A service that a server lists.
+ *
+ * - `methods`: empty when the server cannot tell them
+ */
+export interface ReflectService {
+  readonly name: string
+  readonly methods: ReadonlyArray<{
+    readonly name: string
+    readonly requestStream: boolean
+    readonly responseStream: boolean
+  }>
 }
 
-const identity = (bytes: Buffer): Buffer => bytes
-
-/** Sends one message on a stream of its own and takes the first that comes back. */
-const exchange = (
-  client: grpc.Client,
-  path: string,
-  message: Buffer,
-  deadline: number
-): Effect.Effect<Buffer, ReflectError> =>
-  Effect.callback((resume) => {
-    const stream = client.makeBidiStreamRequest(path, identity, identity, { deadline })
-    stream.on("data", (bytes: Buffer) => {
-      resume(Effect.succeed(bytes))
-      stream.cancel()
-    })
-    stream.on("error", (error: grpc.ServiceError) => resume(Effect.fail(toError(error))))
-    stream.on("end", () =>
-      resume(Effect.fail(new ReflectError({ code: "UNKNOWN", details: "reflection said nothing" })))
-    )
-    stream.end(message)
-    return Effect.sync(() => stream.cancel())
-  })
-
-type Ask = (request: Reflection.Request) => Effect.Effect<ReadonlyArray<FileDescriptorProto>, ReflectError>
-
-const asker =
-  (client: grpc.Client, deadline: number, version: "v1" | "v1alpha"): Ask =>
-  (request) =>
-    exchange(
-      client,
-      `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
-      Reflection.encodeRequest(request),
-      deadline
-    ).pipe(
-      Effect.flatMap((bytes) =>
-        Effect.try({
-          try: () => Reflection.decodeResponse(bytes),
-          catch: () => new ReflectError({ code: "INTERNAL", details: "the answer of reflection does not decode" })
-        })
-      ),
-      Effect.flatMap((response) =>
-        response.error === undefined
-          ? Effect.succeed(response.files.map((file) => fromBinary(FileDescriptorProtoSchema, file)))
-          : Effect.fail(
-              new ReflectError({ code: codes[response.error.code] ?? "UNKNOWN", details: response.error.message })
-            )
-      )
-    )
-
-/** A service's file and all that it imports, imports first. */
-const filesOf = Effect.fnUntraced(function* (ask: Ask, service: string) {
-  const known = new Map<string, FileDescriptorProto>()
-  let missing: ReadonlyArray<Reflection.Request> = [{ symbol: service }]
-  while (missing.length > 0) {
-    const answers = yield* Effect.forEach(missing, ask)
-    for (const file of answers.flat()) known.set(file.name, file)
-    const imports = new Set([...known.values()].flatMap((file) => file.dependency))
-    missing = [...imports].filter((name) => !known.has(name)).map((file) => ({ file }))
-  }
-  const sorted = new Set<FileDescriptorProto>()
-  const visited = new Set<string>()
-  const visit = (file: FileDescriptorProto): void => {
-    if (visited.has(file.name)) return
-    visited.add(file.name)
-    for (const name of file.dependency) visit(known.get(name)!)
-    sorted.add(file)
-  }
-  for (const file of known.values()) visit(file)
-  return [...sorted]
-})
-
-const without = (details: string) => new ReflectError({ code: "UNIMPLEMENTED", details })
-
-/** Asks the server what a method takes and gives. */
-const describe = Effect.fnUntraced(function* (client: grpc.Client, deadline: number, service: string, name: string) {
-  const files = yield* filesOf(asker(client, deadline, "v1"), service).pipe(
-    Effect.catchIf(
-      ({ code }) => code === "UNIMPLEMENTED",
-      () => filesOf(asker(client, deadline, "v1alpha"), service)
-    ),
-    Effect.mapError((error) => {
-      if (error.code === "NOT_FOUND") return without(`the server has no service ${service}`)
-      return error.code === "UNIMPLEMENTED" ? without("the server offers no reflection, or not in prod") : error
-    })
+const credentialsOf = (tls: ReflectTls | undefined): grpc.ChannelCredentials => {
+  if (tls === undefined) return grpc.credentials.createInsecure()
+  const { ca, identity } = tls
+  return grpc.credentials.createSsl(
+    ca === undefined ? null : Buffer.from(ca),
+    identity === undefined ? null : Buffer.from(Redacted.value(identity.key)),
+    identity === undefined ? null : Buffer.from(identity.certificate)
   )
-  const registry = yield* Effect.try({
-    try: () => createFileRegistry(create(FileDescriptorSetSchema, { file: files })),
-    catch: () => new ReflectError({ code: "INTERNAL", details: "what reflection tells of the service is invalid" })
-  })
-  const method = registry.getService(service)?.methods.find((method) => method.name === name)
-  if (method === undefined) return yield* without(`${service} has no method ${name}`)
-  if (method.methodKind !== "unary")
-    return yield* without(`${service}/${name} has streams, which cannot be called by name`)
-  return { registry, method }
-})
+}
 
-const encode = (method: DescMethod, json: string, registry: Registry): Effect.Effect<Buffer, ReflectError> =>
-  Effect.try({
-    try: () => Buffer.from(toBinary(method.input, fromJsonString(method.input, json.trim() || "{}", { registry }))),
-    catch: (error) => new ReflectError({ code: "INVALID_ARGUMENT", details: (error as Error).message })
-  })
-
-const decode = (method: DescMethod, bytes: Buffer, registry: Registry): Effect.Effect<Schema.Json, ReflectError> =>
-  Effect.try({
-    try: (): JsonValue =>
-      toJson(method.output, fromBinary(method.output, bytes), {
-        registry,
-        useProtoFieldName: true,
-        alwaysEmitImplicit: true
-      }),
-    catch: () => new ReflectError({ code: "INTERNAL", details: "the response does not decode" })
-  })
-
-const unary = (
-  client: grpc.Client,
-  path: string,
-  message: Buffer,
-  metadata: grpc.Metadata,
-  deadline: number
-): Effect.Effect<Buffer, ReflectError> =>
-  Effect.callback((resume) => {
-    const call = client.makeUnaryRequest<Buffer, Buffer>(
-      path,
-      identity,
-      identity,
-      message,
-      metadata,
-      { deadline },
-      (error, response) => resume(error === null ? Effect.succeed(response!) : Effect.fail(toError(error)))
-    )
-    return Effect.sync(() => call.cancel())
-  })
-
-const open = (address: string): Effect.Effect<grpc.Client, ReflectError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.try({
-      // A proxy of the environment would get what is plain text.
-      try: () => new grpc.Client(address, grpc.credentials.createInsecure(), { "grpc.enable_http_proxy": 0 }),
-      catch: () => new ReflectError({ code: "INVALID_ARGUMENT", details: `${address} is no address` })
-    }),
-    (client) => Effect.sync(() => client.close())
-  )
-
-const metadataOf = (entries: Readonly<Record<string, string>>): Effect.Effect<grpc.Metadata, ReflectError> =>
+const metadataOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<grpc.Metadata, ReflectError> =>
   Effect.try({
     try: () => {
       const metadata = new grpc.Metadata()
-      for (const key in entries) metadata.set(key, entries[key]!)
+      for (const [name, value] of entries)
+        metadata.add(name, name.toLowerCase().endsWith("-bin") ? Buffer.from(value, "base64") : value)
       return metadata
     },
-    catch: () =>
-      new ReflectError({ code: "INVALID_ARGUMENT", details: "the metadata has names or values that cannot be sent" })
+    catch: () => invalid("the metadata has names or values that cannot be sent")
   })
 
+/** A connection of its own, open as long as the scope. */
+const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", metadata, tls }: ReflectServer) {
+  const source = { metadata: yield* metadataOf(metadata) }
+  const credentials = yield* Effect.try({
+    try: () => credentialsOf(tls),
+    // A driver's text could tell of the key.
+    catch: () => invalid("the certificates and the key are not PEM, or do not belong together")
+  })
+  const channel = yield* Effect.acquireRelease(
+    Effect.try({
+      // A proxy of the environment would get what is plain text.
+      try: () => new grpc.Channel(address, credentials, { "grpc.enable_http_proxy": 0 }),
+      catch: () => invalid(`${address} is no address`)
+    }),
+    (channel) => Effect.sync(() => channel.close())
+  )
+  return { ...source, channel, deadline: Deadline.after(Date.now(), Duration.fromInputUnsafe(deadline)) }
+})
+
+const pathOf = /^\/?([\w.]+)\/(\w+)$/
+
+const methodOf = (registry: FileRegistry, service: string, name: string): Effect.Effect<DescMethod, ReflectError> => {
+  const methods = registry.getService(service)?.methods
+  if (methods === undefined) return Effect.fail(absent(`the server has no service ${service}`))
+  const method = methods.find((method) => method.name === name)
+  const names = methods.map(({ name }) => name).join(", ")
+  return method === undefined
+    ? Effect.fail(absent(`${service} has no method ${name}; it has ${names}`))
+    : Effect.succeed(method)
+}
+
+const encode =
+  (method: DescMethod, registry: FileRegistry) =>
+  (json: string, where = ""): Effect.Effect<Buffer, ReflectError> =>
+    Effect.try({
+      try: () => Buffer.from(toBinary(method.input, fromJsonString(method.input, json, { registry }))),
+      catch: (error) => invalid(`${where}${(error as Error).message}`)
+    })
+
+const decode =
+  (method: DescMethod, registry: FileRegistry) =>
+  (bytes: Buffer): Effect.Effect<Schema.Json, ReflectError> =>
+    Effect.try({
+      try: (): JsonValue =>
+        toJson(method.output, fromBinary(method.output, bytes), {
+          registry,
+          useProtoFieldName: true,
+          alwaysEmitImplicit: true
+        }),
+      catch: () => nonsense("the response does not decode")
+    })
+
+const encodeAll = <E, R>(
+  method: DescMethod,
+  registry: FileRegistry,
+  requests: Stream.Stream<string, E, R>
+): Stream.Stream<Buffer, ReflectError | E, R> => {
+  const one = encode(method, registry)
+  if (!method.proto.clientStreaming)
+    return Stream.fromEffect(Effect.flatMap(Stream.mkString(requests), (text) => one(text.trim() || "{}")))
+  return requests.pipe(
+    Stream.splitLines,
+    Stream.zipWithIndex,
+    Stream.filter(([line]) => line.trim() !== ""),
+    Stream.mapEffect(([line, index]) => one(line, `line ${index + 1}: `))
+  )
+}
+
+/** A method with one response has exactly one, when it ends well. */
+const single = <E, R>(all: Stream.Stream<Buffer, ReflectError | E, R>): Stream.Stream<Buffer, ReflectError | E, R> =>
+  Stream.fromEffect(
+    Effect.flatMap(Stream.runCollect(Stream.take(all, 2)), ([first, second]) =>
+      first === undefined || second !== undefined
+        ? Effect.fail(nonsense(`the server gave ${first === undefined ? "no response" : "more than one response"}`))
+        : Effect.succeed(first)
+    )
+  )
+
 /**
- * Calls a unary method that this program knows nothing of: its types come from the server's reflection. Gives the
- * response as JSON, with names as in the .proto, 64-bit numbers as strings, and fields that are not set with their
- * defaults.
+ * Calls a method of any kind that this program knows nothing of: its types come from the server's reflection. Fails when
+ * the method cannot be called; the responses fail as the call does, and with what the requests fail with.
  */
-export const call = (options: ReflectCall): Effect.Effect<Schema.Json, ReflectError> =>
+export const call = <E = never, R = never>(
+  options: ReflectCall<E, R>
+): Effect.Effect<ReflectAnswer<E, R>, ReflectError, Scope.Scope> =>
   Effect.gen(function* () {
-    const match = /^\/?([\w.]+)\/(\w+)$/.exec(options.method)
-    if (match === null) {
-      const details = `${options.method} is no method: write it as package.Service/Method`
-      return yield* new ReflectError({ code: "INVALID_ARGUMENT", details })
-    }
+    const match = pathOf.exec(options.method)
+    if (match === null) return yield* invalid(`${options.method} is no method: write it as package.Service/Method`)
     const [, service, name] = match as unknown as [string, string, string]
-    const metadata = yield* metadataOf(options.metadata ?? {})
-    const client = yield* open(options.address)
-    const deadline = Deadline.after(Date.now(), Duration.fromInputUnsafe(options.deadline))
-    const { method, registry } = yield* describe(client, deadline, service, name)
-    const message = yield* encode(method, options.request, registry)
-    return yield* decode(method, yield* unary(client, `/${service}/${name}`, message, metadata, deadline), registry)
+    const source = yield* open(options)
+    const registry = yield* Files.lookup(source, service)
+    const method = yield* methodOf(registry, service, name)
+    const { clientStreaming, serverStreaming } = method.proto
+    const isEndless = options.deadline === undefined && (clientStreaming || serverStreaming)
+    const all = responses({
+      ...source,
+      path: `/${service}/${name}`,
+      deadline: isEndless ? Infinity : source.deadline,
+      requests: encodeAll(method, registry, options.requests)
+    })
+    return {
+      stream: serverStreaming,
+      responses: Stream.mapEffect(serverStreaming ? all : single(all), decode(method, registry))
+    }
+  })
+
+/** The services of a server, by name, and their methods. */
+export const list = (server: ReflectServer): Effect.Effect<ReadonlyArray<ReflectService>, ReflectError> =>
+  Effect.scoped(Effect.flatMap(open(server), Files.services))
+
+const find = (registry: FileRegistry, name: string): Effect.Effect<Described, ReflectError> => {
+  const [, service, method] = pathOf.exec(name) ?? []
+  if (service !== undefined) return methodOf(registry, service, method!)
+  const described = registry.get(name)
+  return described === undefined || described.kind === "extension"
+    ? Effect.fail(absent(`the server knows no service, message or enum ${name}`))
+    : Effect.succeed(described)
+}
+
+/**
+ * Tells of a service, a method, a message or an enum as .proto text, with the messages and enums that it needs, but for
+ * those of google.protobuf; with comments where the server has them. {@link printable}, line by line.
+ *
+ * - `name`: such as `game.GameService`, `game.GameService/GetPlayer` or `game.Player`; a leading `/` is allowed
+ */
+export const describe = (options: ReflectServer & { readonly name: string }): Effect.Effect<string, ReflectError> =>
+  Effect.gen(function* () {
+    const name = options.name.replace(/^\//, "")
+    if (!/^[\w.]+(\/\w+)?$/.test(name))
+      return yield* invalid(`${name} is no name: write package.Service, package.Service/Method or package.Message`)
+    const registry = yield* Files.lookup(yield* open(options), name.split("/")[0]!)
+    return text(yield* find(registry, name))
+      .split("\n")
+      .map(printable)
+      .join("\n")
   }).pipe(Effect.scoped)

@@ -1,19 +1,21 @@
-// The two messages of grpc.reflection, as far as a client of unary calls needs them: v1 and v1alpha are the same.
+// The two messages of grpc.reflection, as far as this client needs them: v1 and v1alpha are the same.
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire"
 
-/** Asks for a file by its name, or for the one that declares a symbol. */
-export type Request = { readonly file: string } | { readonly symbol: string }
+/** Asks for a file by its name, for the one that declares a symbol, or for the names of all services. */
+export type Request = { readonly file: string } | { readonly symbol: string } | "services"
 
-/** Encoded FileDescriptorProtos, or why there are none. */
+/** Encoded FileDescriptorProtos or names of services, or why there are none. */
 export interface Response {
   readonly files: ReadonlyArray<Uint8Array>
+  readonly services: ReadonlyArray<string>
   readonly error: { readonly code: number; readonly message: string } | undefined
 }
 
 /** Encodes a ServerReflectionRequest. */
 export const encodeRequest = (request: Request): Buffer => {
   const writer = new BinaryWriter()
-  if ("file" in request) writer.tag(3, 2).string(request.file)
+  if (request === "services") writer.tag(7, 2).string("*")
+  else if ("file" in request) writer.tag(3, 2).string(request.file)
   else writer.tag(4, 2).string(request.symbol)
   return Buffer.from(writer.finish())
 }
@@ -30,10 +32,17 @@ const readFields = (bytes: Uint8Array, take: (field: number, reader: BinaryReade
 /** Decodes a ServerReflectionResponse. Throws when it is none. */
 export const decodeResponse = (bytes: Uint8Array): Response => {
   const files: Array<Uint8Array> = []
+  const services: Array<string> = []
   let error: Response["error"]
   readFields(bytes, (field, reader) => {
     if (field === 4) {
       readFields(reader.bytes(), (field, reader) => field === 1 && files.push(reader.bytes()) > 0)
+    } else if (field === 6) {
+      readFields(reader.bytes(), (field, reader) => {
+        if (field !== 1) return false
+        readFields(reader.bytes(), (field, reader) => field === 1 && services.push(reader.string()) > 0)
+        return true
+      })
     } else if (field === 7) {
       let code = 0
       let message = ""
@@ -48,5 +57,5 @@ export const decodeResponse = (bytes: Uint8Array): Response => {
     }
     return true
   })
-  return { files, error }
+  return { files, services, error }
 }
