@@ -202,57 +202,62 @@ export const server = (settings: TlsSettings): Effect.Effect<ServerTls | undefin
 
 // --- client
 
-// grpc-js keeps only the text of what went wrong with a connection.
-const failedText = "TLS failed: "
-
-/** Node's code of a TLS failure, as the text of a connection's error has it; nothing when it failed otherwise. */
-export const failureOf = (text: string): string | undefined => {
-  const at = text.indexOf(failedText)
-  return at < 0 ? undefined : /^\w+/.exec(text.slice(at + failedText.length))?.[0]
-}
-
-/** Puts the code of a TLS failure into the text of its error; those of the system, such as ECONNRESET, stay as they are. */
-const tellCode = (error: NodeJS.ErrnoException): void => {
-  if (error.code !== undefined && !/^E[A-Z]+$/.test(error.code)) error.message = failedText + error.code
-}
+/**
+ * Makes the credentials of one connection.
+ *
+ * - `tell`: told why TLS failed, with Node's code such as `CERT_HAS_EXPIRED`, and nothing when it is tried again. grpc-js
+ *   has no more than a text of it
+ */
+export type MakeCredentials = (tell: (failure: string | undefined) => void) => grpc.ChannelCredentials
 
 type Connector = ReturnType<grpc.ChannelCredentials["_createSecureConnector"]>
 
-const secure = (socket: net.Socket, name: string, secureContext: tls.SecureContext): ReturnType<Connector["connect"]> =>
+/** Whether it is not the network that failed, as with ECONNRESET. */
+const isOfTls = ({ code = "" }: NodeJS.ErrnoException): boolean => !/^(?:E[A-Z]+)?$/.test(code)
+
+/** The peer speaks TLS, and another protocol than HTTP/2 inside. */
+const otherProtocol = (): Error => Object.assign(new Error("the server does not speak HTTP/2"), { code: "NO_HTTP_2" })
+
+const secure = (
+  socket: net.Socket,
+  name: string,
+  secureContext: tls.SecureContext,
+  tell: (failure: string | undefined) => void
+): ReturnType<Connector["connect"]> =>
   new Promise((resolve, reject) => {
+    tell(undefined)
     const secured = tls.connect({
       socket,
       secureContext,
-      // The certificate must be for it; what is sent to the server may not be an address.
+      // The certificate must be for it. An address may not be sent to the server as a name.
       host: name,
       ...(net.isIP(name) === 0 ? { servername: name } : {}),
       ALPNProtocols: ["h2"]
     })
-    // Stays: a server that wants a certificate says so when TLS is done for us.
-    secured.on("error", (error) => {
-      tellCode(error)
+    // Stays: a server that wants a certificate from us says so when TLS is already done for us.
+    secured.on("error", (error: NodeJS.ErrnoException) => {
+      if (isOfTls(error)) tell(error.code)
       reject(error)
     })
     secured.once("close", () => reject(new Error("the connection was closed")))
     secured.once("secureConnect", () => {
-      if (secured.alpnProtocol === "h2") return resolve({ socket: secured, secure: true })
-      secured.destroy(Object.assign(new Error(), { code: "NO_HTTP_2" }))
+      if (secured.alpnProtocol === "h2") resolve({ socket: secured, secure: true })
+      else secured.destroy(otherProtocol())
     })
   })
 
 /** The host of a target such as `game:50051` or `[::1]:50051`. */
 const hostOf = (address: string): string => address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1")
 
-/**
- * Credentials whose every connection takes the certificates of that moment. Those of grpc-js keep their first, or do not
- * tell why a connection failed.
- */
+/** Credentials whose every connection takes the certificates of that moment: those of grpc-js keep their first. */
 class Credentials extends grpc.ChannelCredentials {
   readonly #secureContext: () => tls.SecureContext
+  readonly #tell: (failure: string | undefined) => void
 
-  constructor(secureContext: () => tls.SecureContext) {
+  constructor(secureContext: () => tls.SecureContext, tell: (failure: string | undefined) => void) {
     super()
     this.#secureContext = secureContext
+    this.#tell = tell
   }
 
   override _isSecure(): boolean {
@@ -268,7 +273,7 @@ class Credentials extends grpc.ChannelCredentials {
   ): Connector {
     const name = options["grpc.ssl_target_name_override"] ?? hostOf(path)
     return {
-      connect: (socket) => secure(socket, name, this.#secureContext()),
+      connect: (socket) => secure(socket, name, this.#secureContext(), this.#tell),
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () => callCredentials ?? grpc.CallCredentials.createEmpty(),
       destroy: () => {}
@@ -277,18 +282,18 @@ class Credentials extends grpc.ChannelCredentials {
 }
 
 /**
- * The credentials of a client's channels, from the values of section `grpc`: plain text without TLS. They stay the same
- * for the life of the scope: a connection that is made after a reload has the new certificates, older ones go on. The
- * server's certificate must be for the host of the channel's target, or for `grpc.ssl_target_name_override`.
+ * What a client connects with, from the values of section `grpc`: plain text without TLS. Credentials stay good for the
+ * life of the scope: a connection that is made after a reload has the new certificates, older ones go on. The server's
+ * certificate must be for the host of the channel's target, or for its option `grpc.ssl_target_name_override`.
  *
  * Fails when a file that it needs is missing or does not fit.
  */
-export const client = (settings: TlsSettings): Effect.Effect<grpc.ChannelCredentials, InvalidConfig, Scope.Scope> =>
+export const client = (settings: TlsSettings): Effect.Effect<MakeCredentials, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
-    if (settings.tls === "disable") return grpc.credentials.createInsecure()
+    if (settings.tls === "disable") return () => grpc.credentials.createInsecure()
     let current: tls.SecureContext | undefined
     yield* follow(settings, "client", ({ context }) => {
       current = context
     })
-    return new Credentials(() => current!)
+    return (tell) => new Credentials(() => current!, tell)
   })
