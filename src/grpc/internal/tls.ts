@@ -295,5 +295,5 @@ export const client = (settings: TlsSettings): Effect.Effect<MakeCredentials, In
     yield* follow(settings, "client", ({ context }) => {
       current = context
     })
-    return (tell) => new Credentials(() => current!, tell)
+    return (tell: (failure: string | undefined) => void) => new Credentials(() => current!, tell)
   })
