@@ -1,6 +1,6 @@
 // Writes what is derived: src/gen from proto/ (messages and service definitions by ts-proto, and the descriptor set that
-// reflection serves), and config/README.md from the sections of the rooms. `--check` writes to a temporary folder instead
-// and fails when something differs.
+// reflection serves), test/gen from what only tests serve in the same way, and config/README.md from the sections of the
+// rooms. `--check` writes to a temporary folder instead and fails when something differs.
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -19,33 +19,41 @@ const run = (args: ReadonlyArray<string>): void => {
 // Served by the room grpc itself, which needs its descriptor and no code.
 const health = "proto/grpc/health/v1/health.proto"
 
+// Served by tests alone; no module of buf.yaml, so that nothing of it comes into src/gen.
+const served = "test/interop/proto"
+
 /** Writes a FileDescriptorSet as a module; the flags of buf choose its files. */
-const describe = (out: string, file: string, what: string, flags: ReadonlyArray<string>): void => {
-  const binary = join(out, "src/gen/set.binpb")
+const describe = (out: string, path: string, what: string, flags: ReadonlyArray<string>): void => {
+  const binary = join(out, "set.binpb")
   run(["build", "-o", binary, "--exclude-source-info", ...flags])
   const descriptors = readFileSync(binary).toString("base64")
   rmSync(binary)
   writeFileSync(
-    join(out, "src/gen", file),
+    join(out, path),
     `// The FileDescriptorSet of ${what}, in base64: what reflection serves.\nexport const descriptors = "${descriptors}"\n`
   )
 }
 
 const generate = (out: string): void => {
   run(["generate", "--output", out, "--exclude-path", health])
-  describe(out, "descriptors.ts", "proto/", ["--exclude-path", health])
-  describe(out, "healthDescriptors.ts", health, ["--path", health])
+  describe(out, "src/gen/descriptors.ts", "proto/", ["--exclude-path", health])
+  describe(out, "src/gen/healthDescriptors.ts", health, ["--path", health])
+  const template = readFileSync("buf.gen.yaml", "utf8").replace("out: src/gen", "out: test/gen")
+  run(["generate", served, "--output", out, "--template", template])
+  describe(out, "test/gen/descriptors.ts", `${served}/`, [served])
   mkdirSync(join(out, "config"), { recursive: true })
   writeFileSync(join(out, "config/README.md"), describeSections(sections))
 }
 
 /** The derived files of a folder, by their path in it. */
 const files = (root: string): Map<string, string> => {
-  const paths = existsSync(join(root, "src/gen"))
-    ? readdirSync(join(root, "src/gen"), { recursive: true, encoding: "utf8" })
-    : []
+  const paths = ["src/gen", "test/gen"].flatMap((folder) =>
+    existsSync(join(root, folder))
+      ? readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((path) => `${folder}/${path}`)
+      : []
+  )
   return new Map(
-    ["config/README.md", ...paths.filter((path) => path.endsWith(".ts")).map((path) => `src/gen/${path}`)]
+    ["config/README.md", ...paths.filter((path) => path.endsWith(".ts"))]
       .filter((path) => existsSync(join(root, path)))
       .map((path) => [path, readFileSync(join(root, path), "utf8")])
   )
@@ -62,6 +70,6 @@ if (process.argv.includes("--check")) {
     process.exit(1)
   }
 } else {
-  rmSync("src/gen", { recursive: true, force: true })
+  for (const folder of ["src/gen", "test/gen"]) rmSync(folder, { recursive: true, force: true })
   generate(".")
 }
