@@ -2,10 +2,12 @@
 // only code generators read.
 import {
   type DescEnum,
+  type DescEnumValue,
   type DescField,
   type DescFile,
   type DescMessage,
   type DescMethod,
+  type DescOneof,
   type DescService
 } from "@bufbuild/protobuf"
 import {
@@ -59,26 +61,41 @@ const commentsOf = ({ proto }: DescFile): Comments => {
   return (path) => locations.get(path.join())
 }
 
-const comment = (text: string | undefined): Lines =>
-  text === undefined || text === ""
+const commentLines = (text: string): Lines =>
+  text === ""
     ? []
     : text
         .replace(/\n$/, "")
         .split("\n")
         .map((line) => `//${line}`.trimEnd())
 
-const commented = (location: SourceCodeInfo_Location | undefined, lines: Lines): Lines => [
-  ...comment(location?.leadingComments),
-  ...lines,
-  ...comment(location?.trailingComments)
-]
+/** A declaration with what is said before it, and behind its first line: there compilers look for it. */
+const commented = (location: SourceCodeInfo_Location | undefined, [first, ...rest]: Lines): Lines => {
+  const [trailing, ...more] = commentLines(location?.trailingComments ?? "")
+  return [
+    ...commentLines(location?.leadingComments ?? ""),
+    trailing === undefined ? first! : `${first} ${trailing}`,
+    ...(rest.length === 0 ? more : indented(more)),
+    ...rest
+  ]
+}
 
 // --- declarations
 
 const indented = (lines: Lines): Lines => lines.map((line) => (line === "" ? line : `  ${line}`))
 
-const block = (head: string, body: Lines): Lines =>
-  body.length === 0 ? [`${head} {}`] : [`${head} {`, ...indented(body), "}"]
+/** One after the other; what takes several lines stands apart. */
+const spaced = (declarations: ReadonlyArray<Lines>): Lines =>
+  declarations
+    .filter((lines) => lines.length > 0)
+    .flatMap((lines, index, all) =>
+      index > 0 && Math.max(lines.length, all[index - 1]!.length) > 1 ? ["", ...lines] : lines
+    )
+
+const block = (head: string, declarations: ReadonlyArray<Lines>): Lines => {
+  const lines = spaced(declarations)
+  return lines.length === 0 ? [`${head} {}`] : [`${head} {`, ...indented(lines), "}"]
+}
 
 const scalars: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(FieldDescriptorProto_Type)
@@ -109,7 +126,7 @@ const labelOf = (file: DescFile, { fieldKind, oneof, proto }: DescField): string
 }
 
 const defaultOf = ({ enum: type, proto, scalar }: DescField): ReadonlyArray<string> => {
-  if (proto.defaultValue === undefined) return []
+  if (proto.defaultValue === "") return []
   const isText = type === undefined && scalar === (FieldDescriptorProto_Type.STRING as number)
   // Bytes are in the descriptor as they are in the text.
   const isBytes = type === undefined && scalar === (FieldDescriptorProto_Type.BYTES as number)
@@ -125,7 +142,7 @@ const fieldLines = (comments: Comments, path: ReadonlyArray<number>, field: Desc
   if (isGroup(field)) {
     const { parent, proto } = field.message!
     const own = [...path.slice(0, -2), 3, parent!.proto.nestedType.indexOf(proto)]
-    return block(`${label}group ${proto.name} = ${field.number}`, body(comments, own, field.message!))
+    return block(`${label}group ${proto.name} = ${field.number}`, members(comments, own, field.message!))
   }
   const options = [
     ...defaultOf(field),
@@ -147,57 +164,50 @@ const reservedNames = (names: ReadonlyArray<string>): Lines =>
 
 const deprecated = (is: boolean): Lines => (is ? ["option deprecated = true;"] : [])
 
-const enumLines = (
-  comments: Comments,
-  path: ReadonlyArray<number>,
-  { deprecated: old, name, proto, values }: DescEnum
-) =>
-  block(`enum ${name}`, [
+const enumLines = (comments: Comments, path: ReadonlyArray<number>, type: DescEnum): Lines => {
+  const { deprecated: old, name, proto, values } = type
+  const settings = [
     ...deprecated(old),
     ...(proto.options?.allowAlias === true ? ["option allow_alias = true;"] : []),
     ...ranges("reserved", proto.reservedRange, 0),
-    ...reservedNames(proto.reservedName),
-    ...values.flatMap((value, index) =>
-      commented(comments([...path, 2, index]), [
-        `${value.name} = ${value.number}${bracketed(value.deprecated ? ["deprecated = true"] : [])};`
-      ])
-    )
-  ])
+    ...reservedNames(proto.reservedName)
+  ]
+  const value = ({ deprecated: old, name, number }: DescEnumValue, index: number) =>
+    commented(comments([...path, 2, index]), [`${name} = ${number}${bracketed(old ? ["deprecated = true"] : [])};`])
+  return block(`enum ${name}`, [settings, ...values.map(value)])
+}
 
-/** Between the braces of a message. */
-const body = (comments: Comments, path: ReadonlyArray<number>, message: DescMessage): Lines => {
-  const { proto } = message
+/** What is between the braces of a message. */
+const members = (comments: Comments, path: ReadonlyArray<number>, message: DescMessage): ReadonlyArray<Lines> => {
+  const { nestedEnums, nestedMessages, proto } = message
+  const settings = [
+    ...deprecated(message.deprecated),
+    ...ranges("reserved", proto.reservedRange, 1),
+    ...reservedNames(proto.reservedName),
+    ...ranges("extensions", proto.extensionRange, 1)
+  ]
+  const groups = new Set(message.fields.filter(isGroup).map((field) => field.message))
+  const nested = nestedMessages.filter((type) => !groups.has(type))
   const field = (field: DescField) => {
     const own = [...path, 2, proto.field.indexOf(field.proto)]
     return commented(comments(own), fieldLines(comments, own, field))
   }
-  const groups = new Set(message.fields.filter(isGroup).map((field) => field.message))
+  const oneof = ({ fields, name, proto: own }: DescOneof) =>
+    commented(comments([...path, 8, proto.oneofDecl.indexOf(own)]), block(`oneof ${name}`, fields.map(field)))
   return [
-    ...deprecated(message.deprecated),
-    ...ranges("reserved", proto.reservedRange, 1),
-    ...reservedNames(proto.reservedName),
-    ...ranges("extensions", proto.extensionRange, 1),
-    ...message.nestedEnums.flatMap((type) =>
-      typeLines(comments, [...path, 4, proto.enumType.indexOf(type.proto)], type)
-    ),
-    ...message.nestedMessages
-      .filter((type) => !groups.has(type))
-      .flatMap((type) => typeLines(comments, [...path, 3, proto.nestedType.indexOf(type.proto)], type)),
-    ...message.members.flatMap((member) =>
-      member.kind === "field"
-        ? field(member)
-        : commented(
-            comments([...path, 8, proto.oneofDecl.indexOf(member.proto)]),
-            block(`oneof ${member.name}`, member.fields.flatMap(field))
-          )
-    )
+    settings,
+    ...nestedEnums.map((type) => typeLines(comments, [...path, 4, proto.enumType.indexOf(type.proto)], type)),
+    ...nested.map((type) => typeLines(comments, [...path, 3, proto.nestedType.indexOf(type.proto)], type)),
+    ...message.members.map((member) => (member.kind === "field" ? field(member) : oneof(member)))
   ]
 }
 
 const typeLines = (comments: Comments, path: ReadonlyArray<number>, type: Type): Lines =>
   commented(
     comments(path),
-    type.kind === "enum" ? enumLines(comments, path, type) : block(`message ${type.name}`, body(comments, path, type))
+    type.kind === "enum"
+      ? enumLines(comments, path, type)
+      : block(`message ${type.name}`, members(comments, path, type))
   )
 
 const idempotency = ["", "NO_SIDE_EFFECTS", "IDEMPOTENT"]
@@ -208,16 +218,14 @@ const methodLines = (comments: Comments, path: ReadonlyArray<number>, method: De
   const head = `rpc ${name}${part(input, proto.clientStreaming)} returns ${part(output, proto.serverStreaming)}`
   const level = idempotency[method.idempotency] ?? ""
   const options = [...deprecated(method.deprecated), ...(level === "" ? [] : [`option idempotency_level = ${level};`])]
-  return commented(comments(path), options.length === 0 ? [`${head};`] : block(head, options))
+  return commented(comments(path), options.length === 0 ? [`${head};`] : block(head, [options]))
 }
 
 const serviceLines = (comments: Comments, service: DescService, methods: ReadonlyArray<DescMethod>): Lines => {
   const { deprecated: old, file, name, proto } = service
   const path = [6, file.proto.service.indexOf(proto)]
-  const lines = methods.flatMap((method) =>
-    methodLines(comments, [...path, 2, proto.method.indexOf(method.proto)], method)
-  )
-  return commented(comments(path), block(`service ${name}`, [...deprecated(old), ...lines]))
+  const lines = methods.map((method) => methodLines(comments, [...path, 2, proto.method.indexOf(method.proto)], method))
+  return commented(comments(path), block(`service ${name}`, [deprecated(old), ...lines]))
 }
 
 // --- files
@@ -241,7 +249,10 @@ const fileText = (file: DescFile, types: ReadonlySet<Type>, service: Lines, comm
     ...file.messages.map((type, index) => (types.has(type) ? typeLines(comments, [4, index], type) : [])),
     ...file.enums.map((type, index) => (types.has(type) ? typeLines(comments, [5, index], type) : []))
   ]
-  return [head(file), ...declared.filter((lines) => lines.length > 0)].map((lines) => lines.join("\n")).join("\n\n")
+  return [head(file), ...declared]
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join("\n"))
+    .join("\n\n")
 }
 
 /**
