@@ -1,0 +1,237 @@
+// How many calls a method runs at once. Beyond what its handler bears more calls at once only make each wait longer:
+// by Little's law the calls inside are their rate times how long they take, and when the rate has reached its top it is
+// the time that grows. So the limit follows the latency.
+import type * as Clock from "effect/Clock"
+import { monotonicMillis } from "./clock.ts"
+
+/** A window is looked at after so long, when it has the samples of which a median says something. */
+const windowMillis = 100
+const windowSamples = 50
+/** When calls are rare it has to do with what there is. */
+const longWindowMillis = 1000
+const longWindowSamples = 20
+
+/** Calls are taken to queue from twice the handler's own time on; a few milliseconds more are the process's, not its. */
+const tolerance = 2
+const slackMillis = 5
+/** What is left of the rate when fewer calls at once did harm. */
+const harm = 0.6
+
+const leastLimit = 2
+/** How fast a limit grows in a window without queues, and how fast what is known of the handler follows it. */
+const growth = 0.1
+const down = 0.1
+const up = 0.05
+
+/** Eight buckets for each doubling, from a microsecond to some hours. */
+const perDoubling = 8
+const buckets = 300
+const smallest = 0.001
+
+const bucketOf = (millis: number): number =>
+  Math.min(buckets - 1, Math.floor(Math.log2(Math.max(millis, smallest) / smallest) * perDoubling))
+
+const middleOf = (bucket: number): number => smallest * 2 ** ((bucket + 0.5) / perDoubling)
+
+/** How long calls took, in milliseconds. */
+interface Latency {
+  readonly median: number
+  readonly mean: number
+}
+
+/** The latencies of a window. */
+class Window {
+  readonly #counts = new Uint32Array(buckets)
+  startedAt = 0
+  samples = 0
+  sum = 0
+  /** Calls were refused in it. */
+  isBound = false
+
+  add(millis: number): void {
+    this.#counts[bucketOf(millis)]!++
+    this.samples++
+    this.sum += millis
+  }
+
+  latency(): Latency {
+    let seen = 0
+    let bucket = 0
+    while (bucket < buckets - 1 && (seen += this.#counts[bucket]!) * 2 < this.samples) bucket++
+    return { median: middleOf(bucket), mean: this.sum / this.samples }
+  }
+
+  restart(now: number): void {
+    this.#counts.fill(0)
+    this.startedAt = now
+    this.samples = 0
+    this.sum = 0
+    this.isBound = false
+  }
+}
+
+/** From how much longer on calls are taken to queue. */
+const marginOf = (ownMillis: number): number => Math.max(ownMillis * (tolerance - 1), slackMillis)
+
+const targetOf = (ownMillis: number): number => ownMillis + marginOf(ownMillis)
+
+/**
+ * How much longer calls took than the handler's own time: 0 for not, 1 for as long as may be. Both measures must say so:
+ * a pause of the process and a few long calls move the mean, a handler that is either quick or slow moves the median.
+ */
+const slownessOf = (own: Latency, { mean, median }: Latency): number =>
+  Math.min((median - own.median) / marginOf(own.median), (mean - own.mean) / marginOf(own.mean))
+
+const follow = (own: Latency, now: Latency, up: number): Latency => ({
+  median: own.median + (now.median - own.median) * (now.median < own.median ? down : up),
+  mean: own.mean + (now.mean - own.mean) * (now.mean < own.mean ? down : up)
+})
+
+/** Lets calls in, as many at once as their handler bears. */
+export interface Limiter {
+  /** Lets a call in, unless there are too many inside. */
+  readonly tryAcquire: () => boolean
+  /**
+   * A call that was let in has ended.
+   *
+   * - `latencyMillis`: since it was let in
+   * - `outcome`: `ok` when the handler answered, whatever it answered; `dropped` when it was cut short, so that it would
+   *   have taken longer
+   */
+  readonly release: (latencyMillis: number, outcome: "ok" | "dropped") => void
+  /** How many may be inside now. */
+  readonly limit: () => number
+}
+
+class AdaptiveLimiter implements Limiter {
+  readonly #most: number
+  readonly #clock: Clock.Clock
+  readonly #window = new Window()
+  #limit: number
+  #inside = 0
+  /** What the handler takes when nothing queues, once that is known. */
+  #own: Latency | undefined
+  /** How many calls ended in a millisecond when the limit was cut; 0 as long as it is not. */
+  #rateBefore = 0
+  /** The limit to go back to after a try with fewer; 0 when there is none. */
+  #tried = 0
+  #isSettled = false
+  #tryAt = Infinity
+
+  constructor(most: number, clock: Clock.Clock) {
+    this.#most = most
+    this.#limit = most
+    this.#clock = clock
+    this.#window.restart(monotonicMillis(clock))
+  }
+
+  readonly limit = (): number => Math.floor(this.#limit)
+
+  readonly tryAcquire = (): boolean => {
+    if (this.#inside >= Math.floor(this.#limit) && !this.#wasQuiet()) {
+      this.#window.isBound = true
+      return false
+    }
+    this.#inside++
+    return true
+  }
+
+  readonly release = (latencyMillis: number, outcome: "ok" | "dropped"): void => {
+    this.#inside--
+    // A caller that gave up early says nothing of the handler.
+    if (outcome === "dropped" && latencyMillis < targetOf(this.#own?.median ?? 0)) return
+    const window = this.#window
+    window.add(latencyMillis)
+    if (window.samples < longWindowSamples) return
+    const now = monotonicMillis(this.#clock)
+    const elapsed = now - window.startedAt
+    if (elapsed >= longWindowMillis || (elapsed >= windowMillis && window.samples >= windowSamples)) {
+      this.#look(now, elapsed)
+    }
+  }
+
+  /** After a quiet time the limit is that of another time: it says nothing of a burst now. */
+  #wasQuiet(): boolean {
+    const now = monotonicMillis(this.#clock)
+    const elapsed = now - this.#window.startedAt
+    if (elapsed < longWindowMillis || this.#window.samples >= longWindowSamples) return false
+    this.#window.restart(now)
+    this.#grow(elapsed, 1)
+    return this.#inside < Math.floor(this.#limit)
+  }
+
+  #look(now: number, elapsed: number): void {
+    const { isBound, samples, sum } = this.#window
+    const latency = this.#window.latency()
+    const own = this.#own
+    const rate = samples / elapsed
+    this.#window.restart(now)
+    if (own === undefined) this.#own = latency
+    else if (this.#tried > 0) this.#endTry(now, sum / elapsed, own, latency)
+    else if (isBound && rate < this.#rateBefore * harm) this.#uncut(own, latency)
+    else if (slownessOf(own, latency) > 1) this.#cut(rate, own, latency)
+    else this.#relax(now, elapsed, own, latency, isBound)
+  }
+
+  /** Calls queue. By Little's law so many inside take as long as may be. */
+  #cut(rate: number, own: Latency, { mean, median }: Latency): void {
+    if (this.#rateBefore === 0) this.#rateBefore = rate
+    const inside = rate * mean * Math.max(targetOf(own.median) / median, targetOf(own.mean) / mean)
+    this.#limit = Math.max(leastLimit, Math.min(this.#limit, inside))
+  }
+
+  /** With fewer at once fewer end: they had not queued, it is the handler's own time that has become longer. */
+  #uncut(own: Latency, { mean, median }: Latency): void {
+    this.#limit = Math.min(this.#most, Math.max(this.#limit, this.#rateBefore * mean * 1.5))
+    this.#own = { median: Math.max(own.median, median), mean: Math.max(own.mean, mean) }
+    this.#rateBefore = 0
+  }
+
+  #relax(now: number, elapsed: number, own: Latency, latency: Latency, isBound: boolean): void {
+    const room = Math.min(1, 1 - slownessOf(own, latency))
+    if (isBound && room < 0.5) {
+      if (this.#tryAt === Infinity) this.#tryAt = now + Math.max(3 * windowMillis, 5 * latency.mean)
+      if (now >= this.#tryAt) return this.#beginTry()
+    } else if (!isBound) {
+      this.#tryAt = Infinity
+      this.#rateBefore = 0
+    }
+    this.#grow(elapsed, room)
+    // What takes longer while calls are refused may be what queues.
+    this.#own = follow(own, latency, isBound ? 0 : up)
+  }
+
+  /** The slower calls are already, the less. */
+  #grow(elapsed: number, room: number): void {
+    const windows = Math.min(100, elapsed / windowMillis)
+    this.#limit = Math.min(this.#most, this.#limit * (1 + growth * room) ** windows + room)
+  }
+
+  /** Under a long overload nothing shows what the handler takes by itself: for a moment few enough are let in. */
+  #beginTry(): void {
+    this.#isSettled = false
+    this.#tried = this.#limit
+    this.#limit = Math.max(1, this.#limit / 4)
+  }
+
+  #endTry(now: number, inside: number, own: Latency, latency: Latency): void {
+    if (inside > this.#tried / 2) return
+    // The first calls that end then are the last that had to wait.
+    if (!this.#isSettled) return void (this.#isSettled = true)
+    this.#own = latency
+    this.#limit = this.#tried
+    this.#tried = 0
+    // As long as it gets faster there is more to find; then it costs too much to be done often.
+    const isFaster = latency.median < own.median * 0.8
+    this.#tryAt =
+      now + (isFaster ? Math.max(3 * windowMillis, 5 * latency.mean) : 50 * Math.max(windowMillis, latency.mean))
+  }
+}
+
+/**
+ * Makes a limiter for one method.
+ *
+ * - `limit`: the most calls inside at once, 1 or more; as long as nothing queues it is the limit
+ */
+export const make = ({ clock, limit }: { readonly limit: number; readonly clock: Clock.Clock }): Limiter =>
+  new AdaptiveLimiter(limit, clock)
