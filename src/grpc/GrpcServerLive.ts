@@ -1,24 +1,18 @@
 import * as grpc from "@grpc/grpc-js"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Random from "effect/Random"
-import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
-import { GrpcError, InsecureTransport, InvalidService, NotServing } from "./GrpcError.ts"
-import { GrpcServer, type Service } from "./GrpcServer.ts"
-import * as Call from "./internal/call.ts"
-import * as Health from "./internal/health.ts"
+import { GrpcError, InsecureTransport, NotServing } from "./GrpcError.ts"
+import { GrpcServer } from "./GrpcServer.ts"
 import * as Listener from "./internal/listener.ts"
+import * as Native from "./internal/native.ts"
 import * as Reflection from "./internal/reflection.ts"
-import * as Route from "./internal/route.ts"
+import * as Serve from "./internal/serve.ts"
 
 /**
  * What a server is made of: the values of section `grpc`, and where it listens.
@@ -37,9 +31,6 @@ const defaults: GrpcServerOptions = {
   ...Schema.decodeSync(GrpcConfig.schema)({})
 }
 
-/** The longest that a stopping server waits for what it has just cut. */
-const cutTime = Duration.millis(500)
-
 const driverOptions = (options: GrpcServerOptions): grpc.ServerOptions => ({
   "grpc.max_receive_message_length": options.maxMessageSize,
   "grpc.max_send_message_length": options.maxMessageSize,
@@ -54,125 +45,40 @@ const driverOptions = (options: GrpcServerOptions): grpc.ServerOptions => ({
       })
 })
 
-const invalid = (problem: string): GrpcError => new GrpcError({ reason: new InvalidService({ problem }) })
-
-/** Puts the methods of all services on the caller's context, so that a handler's own log lines name its method. */
-const targetsOf = (
-  services: ReadonlyArray<Service>,
-  context: Context.Context<never>
-): Effect.Effect<ReadonlyMap<string, Call.Target>, GrpcError> => {
-  const targets = new Map<string, Call.Target>()
-  for (const service of services) {
-    for (const route of Route.make(service, Context.get(context, Random.Random))) {
-      if (targets.has(route.path)) return Effect.fail(invalid(`the method ${route.path} twice`))
-      const annotations = { ...Context.get(context, References.CurrentLogAnnotations), method: route.path }
-      targets.set(route.path, {
-        ...route,
-        context: Context.add(context, References.CurrentLogAnnotations, annotations)
-      })
-    }
-  }
-  return Effect.succeed(targets)
-}
-
-const identity = (bytes: Buffer): Buffer => bytes
-
-/** Makes the methods known to grpc-js, with bytes as messages: they are decoded and run by our interceptor. */
-const register = (server: grpc.Server, paths: Iterable<string>): void => {
-  for (const path of paths) {
-    const method = {
-      path,
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: identity,
-      requestDeserialize: identity,
-      responseSerialize: identity,
-      responseDeserialize: identity
-    }
-    server.addService({ [path]: method }, {})
-  }
-}
-
-/** Ends calls that are older than the server allows. The oldest is due first, so one timer is enough. */
-const expire = ({ open, clock, maxDeadlineMillis }: Call.Calls): Effect.Effect<never> =>
-  Effect.forever(
-    Effect.suspend(() => {
-      const now = Call.monotonicMillis(clock)
-      for (const call of open) {
-        const left = call.startedAt + maxDeadlineMillis - now
-        if (left > 0) return Effect.sleep(Math.ceil(left))
-        call.cut(Route.refusal("DEADLINE_EXCEEDED", "deadline of the server exceeded"))
-      }
-      // A call that comes from now on is not due before that.
-      return Effect.sleep(maxDeadlineMillis)
-    })
-  )
-
-/** A Watch lasts, but its request must not; of what was added to the native server we know nothing. */
-const boundOf = (path: string): Call.Bound => {
-  if (path === Health.watchPath) return "request"
-  return /^\/grpc\.(?:health|reflection)\./.test(path) ? "call" : "nothing"
-}
-
-const stopping = Route.refusal("UNAVAILABLE", "the server is stopping")
-
-/** Waits until no handler runs any more, and all that was answered is out. */
-const idle = (calls: Call.Calls): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    calls.onEmpty = () => resume(Effect.void)
-    if (calls.open.size === 0) calls.onEmpty()
-  })
-
 /**
  * Makes a server that listens when it is given services; what is not given has its section's default. Its errors are
  * those of `serve`: AddressInUse, CannotListen, InsecureTransport, InvalidService.
  */
 export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<GrpcServer["Service"]> =>
-  Effect.gen(function* () {
+  Effect.sync(() => {
     const options = { ...defaults, ...given }
-    const calls: Call.Calls = {
-      clock: yield* Clock.Clock,
-      open: new Set(),
-      onEmpty: () => {},
-      maxDeadlineMillis: Duration.toMillis(options.maxDeadline),
-      maxMetadataSize: options.maxMetadataSize,
-      maxMessageSize: options.maxMessageSize
-    }
-    const standing = new Set<Call.StandingCall>()
-    let targets: ReadonlyMap<string, Call.Target> = new Map()
+    let core: Serve.Core | undefined
     let used = false
     let address: string | undefined
 
     const native = new grpc.Server({
       ...driverOptions(options),
       interceptors: [
-        ({ path }, transport) => {
-          const target = targets.get(path)
-          if (target === undefined) return Call.standingCall(calls, standing, transport, boundOf(path))
-          // grpc-js only starts what it is given: a call that listens to the transport itself.
-          return new Call.UnaryCall(calls, target, transport) as unknown as grpc.ServerInterceptingCall
-        }
+        ({ path }, transport) =>
+          // What is not of the core was added to the native server.
+          ours.has(path) ? Native.call(core!.accept, path, transport) : Native.foreign(core!.calls, transport)
       ]
     })
+    const ours = new Set<string>()
     const injector = native.createConnectionInjector(grpc.ServerCredentials.createInsecure())
 
-    const drain = Effect.fnUntraced(function* (listener: Listener.Listener, health: Health.ServingHealth) {
+    const drain = Effect.fnUntraced(function* (listener: Listener.Listener, core: Serve.Core) {
       yield* Effect.logInfo("grpc server stopping")
-      yield* health.leave
+      yield* core.leave
       yield* Effect.sleep(options.drainDelay)
       address = undefined
       yield* listener.close
-      for (const call of standing) call.end(stopping)
+      yield* core.endStreams
       // Tells every connection to go away. It does not wait for those that it was handed.
       native.tryShutdown(() => {})
-      const drained = Effect.andThen(idle(calls), listener.flushed)
-      const inTime = yield* drained.pipe(Effect.timeoutOption(options.grace))
-      if (Option.isNone(inTime)) {
-        for (const call of calls.open) call.cut(stopping)
-        yield* drained.pipe(Effect.timeoutOption(cutTime))
-      }
+      yield* core.drain(options.grace, listener.flushed)
       // A peer that has not read yet that it should go away must not find the connection reset.
-      yield* listener.closed.pipe(Effect.timeoutOption(cutTime))
+      yield* listener.closed.pipe(Effect.timeoutOption(Serve.cutTime))
       yield* listener.cut
       yield* Effect.logInfo("grpc server stopped")
     })
@@ -182,8 +88,8 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
       address: Effect.suspend(() =>
         address === undefined ? Effect.fail(new GrpcError({ reason: new NotServing() })) : Effect.succeed(address)
       ),
-      serve: Effect.fnUntraced(function* (services, { descriptors }) {
-        if (used) return yield* invalid("a second time; give all handlers to one GrpcServer.serve")
+      serve: Effect.fnUntraced(function* (services, serveOptions) {
+        if (used) return yield* Serve.invalid("a second time; give all handlers to one GrpcServer.serve")
         used = true
         const { host, port, env } = options
         if (!options.allowInsecure && (env === "prod" || !Listener.isLoopback(host))) {
@@ -191,18 +97,20 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
           return yield* new GrpcError({ reason })
         }
         const names = services.map(({ api }) => api.name)
-        targets = yield* targetsOf(services, yield* Effect.context<never>())
-        register(native, targets.keys())
-        const health = Health.add(native, names)
+        const made = yield* Serve.make(services, serveOptions, options)
+        core = made
+        for (const path of made.paths) ours.add(path)
+        Native.register(native, ours)
+        const { descriptors } = serveOptions
         if (descriptors !== undefined && env !== "prod") {
           const added = Result.try(() => Reflection.add(native, descriptors, names))
-          if (Result.isFailure(added)) return yield* invalid("descriptors that do not decode")
+          if (Result.isFailure(added)) return yield* Serve.invalid("descriptors that do not decode")
         }
         yield* Effect.acquireRelease(
           Listener.listen(host, port, (socket) => injector.injectConnection(socket)),
-          (listener) => drain(listener, health)
+          (listener) => drain(listener, made)
         ).pipe(Effect.map((listener) => (address = listener.address)))
-        yield* Effect.forkScoped(Effect.all([health.follow, expire(calls)], { concurrency: 2, discard: true }))
+        yield* Effect.forkScoped(made.run)
         yield* Effect.logInfo("grpc server listening").pipe(Effect.annotateLogs({ address, services: names }))
       })
     }

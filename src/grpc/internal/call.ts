@@ -1,27 +1,28 @@
-import * as grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
-import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import * as http2 from "node:http2"
-import type { DomainError } from "../Api.ts"
+import { Call, Deadline, type Metadata, type Peer } from "../Call.ts"
 import { codes } from "../GrpcError.ts"
+import { monotonicMillis } from "./clock.ts"
 import { detailsKey } from "./details.ts"
-import { type Failure, refusal, type Route } from "./route.ts"
+import { type Failure, refusal, Refused } from "./failure.ts"
+import type { Exchange, Route } from "./route.ts"
 import * as Traceparent from "./traceparent.ts"
-
-type Transport = grpc.ServerInterceptingCallInterface
-type Listener = Parameters<Transport["start"]>[0]
+import type { Entries, ServerCall, ServerListener, Status } from "./transport.ts"
 
 /** A call that has not ended on both sides. */
 export interface OpenCall {
-  readonly startedAt: number
+  /** Since when it has to end in time, on the clock of `monotonicMillis`. */
+  readonly since: number
+  /** Ends it with a status, behind what was sent, and interrupts its handler. */
+  end(failure: Failure): void
   /** Ends it now, with a status when one still passes, else by a reset. */
   cut(failure: Failure): void
 }
@@ -31,8 +32,12 @@ export interface Calls {
   readonly clock: Clock.Clock
   /** Calls that have to end in time, oldest first: a handler may still run, or a reply is still on its way out. */
   readonly open: Set<OpenCall>
+  /** Calls whose responses are a stream, which may go on as long as both sides like. */
+  readonly standing: Set<OpenCall>
   /** Called when `open` becomes empty. */
   onEmpty: () => void
+  /** No further streams of responses are begun. */
+  isStopping: boolean
   readonly maxDeadlineMillis: number
   readonly maxMetadataSize: number
   readonly maxMessageSize: number
@@ -43,36 +48,15 @@ export interface Target extends Route {
   readonly context: Context.Context<never>
 }
 
-/** The time on a clock that never goes back, in milliseconds. */
-export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-
-/**
- * The stream that grpc-js keeps to itself. It has no way to reset one, and waits as long as a peer likes that does not
- * read, or does not end its request.
- */
-const streamOf = (transport: Transport): http2.Http2Stream =>
-  (transport as unknown as { readonly stream: http2.Http2Stream }).stream
-
-/** Takes back what the peer does not read. */
-const reset = (transport: Transport): void => streamOf(transport).close(http2.constants.NGHTTP2_CANCEL)
-
-/** Gives up the rest of a request whose call has ended, as RFC 9113, 8.1 wants it: once its status is on its way. */
-const giveUp = (transport: Transport): void => {
-  const stream = streamOf(transport)
-  // What is written leaves when this turn of the event loop has ended; a reset in this turn would overtake it.
-  setImmediate(() => {
-    if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR)
-  })
-}
-
-const leave = (calls: Calls, call: OpenCall): void => {
+/** Takes a call off those that have to end in time. */
+export const leave = (calls: Calls, call: OpenCall): void => {
   if (calls.open.delete(call) && calls.open.size === 0) calls.onEmpty()
 }
 
 // HTTP/2 counts every entry of a header list with 32 bytes more than its name and value.
 const entryOverhead = 32
 
-const sizeOf = (metadata: grpc.Metadata): number => {
+const sizeOf = (metadata: Metadata): number => {
   let size = 0
   const entries = metadata.toJSON()
   for (const key in entries) {
@@ -85,152 +69,333 @@ const sizeOf = (metadata: grpc.Metadata): number => {
 }
 
 /** Refuses too much metadata, for any kind of call. */
-const metadataRefusal = (metadata: grpc.Metadata, limit: number): Failure | undefined =>
+export const metadataRefusal = (metadata: Metadata, limit: number): Failure | undefined =>
   sizeOf(metadata) > limit ? refusal("RESOURCE_EXHAUSTED", `metadata larger than ${limit} bytes`) : undefined
 
-/** The status that a failed call ends with. */
-export const toStatus = ({ code, message, details }: Failure): grpc.StatusObject => {
-  const metadata = new grpc.Metadata()
-  if (details !== undefined) metadata.set(detailsKey, details)
-  return { code: codes.indexOf(code), details: message, metadata }
-}
+/** How calls end that a stopping server does not wait for. */
+export const stopping = refusal("UNAVAILABLE", "the server is stopping")
+
+const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
+
+const none: Entries = []
+
+const ok: Status = { code: 0, details: "OK", trailers: none }
+
+// What a Metadata of gRPC holds as text; names that begin with grpc- are the protocol's own.
+const validName = /^(?!grpc-|.*-bin$)[0-9a-z_.-]+$/
+const validValue = /^[ -~]*$/
 
 /**
- * One call of a unary method: the transport's events in, one terminal status out. It stands between grpc-js and the
+ * One call of any kind: the transport's events in, one terminal status out. It stands between a transport and the
  * handler's fiber, so it is called back by both, and is written without Effect: recovery, limits, deadline and access
  * log are one pass over plain code.
  */
-export class UnaryCall implements Listener, OpenCall {
+export class ServedCall implements ServerListener, OpenCall, Exchange {
   readonly #calls: Calls
   readonly #target: Target
-  readonly #transport: Transport
+  readonly #transport: ServerCall
+  readonly #startedAt: number
+  readonly deadline: number
+  since: number
   #context: Context.Context<never>
+  #fiber: Fiber.Fiber<unknown, unknown> | undefined
   #request: Buffer | undefined
-  #fiber: Fiber.Fiber<Buffer, DomainError> | undefined
+  /** Takes the next request of a stream. */
+  #reader: ((next: Effect.Effect<readonly [unknown], Cause.Done>) => void) | undefined
   #halfClosed = false
-  /** A reply was written, and waits until the peer takes it. */
-  #replying = false
+  /** A message was sent, and there is no room yet for another. */
+  #sending = false
+  #onSent: (() => void) | undefined
+  #headersSent = false
+  #headers: Array<readonly [string, string]> | undefined
+  #trailers: Array<readonly [string, string]> | undefined
   /** The terminal status is decided; nothing may be sent any more. */
   #ended = false
   /** The transport is done with it. */
   #closed = false
-  startedAt = 0
 
-  constructor(calls: Calls, target: Target, transport: Transport) {
+  constructor(calls: Calls, target: Target, transport: ServerCall) {
     this.#calls = calls
     this.#target = target
     this.#transport = transport
     this.#context = target.context
+    this.since = this.#startedAt = monotonicMillis(calls.clock)
+    const latest = target.responseStream ? Infinity : calls.clock.currentTimeMillisUnsafe() + calls.maxDeadlineMillis
+    this.deadline = Math.min(transport.deadline, latest)
   }
 
-  /** Called by grpc-js with a listener of its own, which would build a stream for every call. */
+  /** Called once, before any of its listener's methods. */
   start(): void {
-    this.#transport.start(this)
-  }
-
-  onReceiveMetadata(metadata: grpc.Metadata): void {
-    this.startedAt = monotonicMillis(this.#calls.clock)
-    this.#calls.open.add(this)
-    const refused = metadataRefusal(metadata, this.#calls.maxMetadataSize)
-    if (refused !== undefined) return this.#end(refused)
+    const { requestStream, responseStream } = this.#target
+    const { metadata } = this.#transport
+    // A stream of responses may last, but a single request must come in time.
+    if (!requestStream || !responseStream) this.#calls.open.add(this)
+    if (responseStream) this.#calls.standing.add(this)
+    const refused =
+      responseStream && this.#calls.isStopping ? stopping : metadataRefusal(metadata, this.#calls.maxMetadataSize)
+    if (refused !== undefined) return this.end(refused)
     const parent = Traceparent.decode(metadata.get(Traceparent.key)[0])
     if (parent !== undefined) this.#context = Context.add(this.#context, Tracer.ParentSpan, parent)
-    this.#transport.startRead()
+    this.#transport.read()
+    if (requestStream) this.#run()
   }
 
-  onReceiveMessage(message: Buffer): void {
-    if (this.#request !== undefined) return this.#end(refusal("UNIMPLEMENTED", "more than one request message"))
-    this.#request = message
-    this.#transport.startRead()
+  onMessage(message: Buffer): void {
+    if (this.#ended) return
+    if (!this.#target.requestStream) {
+      if (this.#request !== undefined) return this.end(refusal("UNIMPLEMENTED", "more than one request message"))
+      this.#request = message
+      this.#transport.read()
+      return
+    }
+    const reader = this.#reader
+    if (reader === undefined) {
+      this.#request = message
+      return
+    }
+    this.#reader = undefined
+    this.#transport.read()
+    reader(this.#take(message))
   }
 
-  onReceiveHalfClose(): void {
+  onHalfClose(): void {
     this.#halfClosed = true
     if (this.#ended) return
-    if (this.#request === undefined) return this.#end(refusal("UNIMPLEMENTED", "no request message"))
-    if (this.#isPastDeadline()) return this.#end(pastDeadline)
-    const bytes = this.#request
-    const request = Result.try(() => this.#target.decode(bytes))
-    if (Result.isFailure(request)) return this.#end(refusal("INTERNAL", "the request does not decode"))
-    const fiber = Effect.runForkWith(this.#context)(this.#target.run(request.success))
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.#onExit(exit)
-    this.#fiber = fiber
-    fiber.addObserver((exit) => this.#onExit(exit))
+    if (this.#target.requestStream) {
+      this.#reader?.(Cause.done())
+      return
+    }
+    if (this.#request === undefined) return this.end(refusal("UNIMPLEMENTED", "no request message"))
+    if (this.#target.responseStream) leave(this.#calls, this)
+    this.#run()
   }
 
-  /** Called once for every call, also after its status was sent. */
-  onCancel(): void {
+  onClose(): void {
     this.#closed = true
     if (!this.#ended) {
       this.#ended = true
       this.#logFailure(this.#isPastDeadline() ? pastDeadline : refusal("CANCELLED", "cancelled by the caller"))
     }
-    if (!this.#halfClosed) giveUp(this.#transport)
     this.#stop()
   }
 
-  /** Ends the call, unless it has ended, and interrupts its handler. */
-  cut(failure: Failure): void {
-    if (this.#ended || !this.#replying) return this.#end(failure)
-    this.#ended = true
-    this.#logFailure(failure)
-    reset(this.#transport)
-  }
-
-  #end(failure: Failure): void {
+  end(failure: Failure): void {
     if (!this.#ended) {
-      this.#ended = true
       this.#logFailure(failure)
-      this.#transport.sendStatus(toStatus(failure))
+      const trailers: Array<readonly [string, string | Buffer]> = [...(this.#trailers ?? none)]
+      if (failure.details !== undefined) trailers.push([detailsKey, failure.details])
+      this.#finish({ code: codes.indexOf(failure.code), details: failure.message, trailers })
     }
     this.#stop()
   }
 
+  cut(failure: Failure): void {
+    if (!this.#ended && !this.#sending) return this.end(failure)
+    if (!this.#ended) {
+      this.#ended = true
+      this.#logFailure(failure)
+    }
+    // What was sent is not read.
+    if (!this.#closed) this.#transport.reset()
+    this.#stop()
+  }
+
+  // --- what its route takes of it
+
+  get request(): Buffer {
+    const request = this.#request!
+    // A stream of responses may last longer than its request is of use.
+    this.#request = undefined
+    return request
+  }
+
+  get requests(): Stream.Stream<unknown> {
+    return Stream.fromPull(
+      Effect.succeed(
+        Effect.callback<readonly [unknown], Cause.Done>((resume) => {
+          const message = this.#request
+          if (message !== undefined) {
+            this.#request = undefined
+            if (!this.#halfClosed) this.#transport.read()
+            return resume(this.#take(message))
+          }
+          if (this.#halfClosed) return resume(Cause.done())
+          if (this.#reader !== undefined) return resume(Effect.die(new TypeError("requests are read twice at once")))
+          this.#reader = resume
+          return Effect.sync(() => {
+            this.#reader = undefined
+          })
+        })
+      )
+    )
+  }
+
+  sendAll(responses: ReadonlyArray<unknown>): Effect.Effect<void> {
+    let next = 0
+    const sent = () => this.#freed()
+    const step: Effect.Effect<void> = Effect.suspend(() => {
+      while (next < responses.length) {
+        if (this.#ended) return Effect.interrupt
+        if (this.#sending) return Effect.andThen(this.#room(), step)
+        const bytes = this.#target.encode(responses[next++])
+        if (!this.#refuseLarge(bytes)) this.#send(bytes, sent)
+      }
+      return Effect.void
+    })
+    return step
+  }
+
+  // --- what `Call` is
+
+  get method(): string {
+    return this.#transport.path.slice(1)
+  }
+
+  get metadata(): Metadata {
+    return this.#transport.metadata
+  }
+
+  get peer(): Peer {
+    return this.#transport.peer
+  }
+
+  get setHeader(): Call["Service"]["setHeader"] {
+    return (name, value) => this.#addEntry((this.#headers ??= []), name, value)
+  }
+
+  get setTrailer(): Call["Service"]["setTrailer"] {
+    return (name, value) => this.#addEntry((this.#trailers ??= []), name, value)
+  }
+
+  // --- the fiber
+
+  #run(): void {
+    if (this.#isPastDeadline()) return this.end(pastDeadline)
+    const context = Context.add(Context.add(this.#context, Call, this), Deadline, this.deadline)
+    const fiber = Effect.runForkWith(context)(this.#target.run(this))
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.#onExit(exit)
+    this.#fiber = fiber
+    fiber.addObserver((exit) => this.#onExit(exit))
+    if (this.#ended) fiber.interruptUnsafe()
+  }
+
+  /** Interrupts what still runs, else leaves as soon as the transport has. */
   #stop(): void {
     if (this.#fiber !== undefined) this.#fiber.interruptUnsafe()
-    else if (this.#closed) leave(this.#calls, this)
+    else if (this.#closed) this.#leave()
   }
 
-  #isPastDeadline(): boolean {
-    const deadline = this.#transport.getDeadline()
-    return deadline !== Infinity && Number(deadline) <= this.#calls.clock.currentTimeMillisUnsafe()
-  }
-
-  #onExit(exit: Exit.Exit<Buffer, DomainError>): void {
+  #onExit(exit: Exit.Exit<unknown, unknown>): void {
     this.#fiber = undefined
     if (this.#ended) {
       // Nobody waits for it, but a bug that shows only in a cancelled handler is a bug.
       if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
         this.#log("Error", "grpc handler failed after its call had ended", {}, exit.cause)
       }
-    } else if (Exit.isSuccess(exit)) {
-      this.#succeed(exit.value)
+    } else if (Exit.isFailure(exit)) {
+      this.end(this.#target.failure(exit.cause))
+    } else if (this.#target.responseStream) {
+      this.#succeed()
     } else {
-      this.#end(this.#target.failure(exit.cause))
+      this.#reply(exit.value as Buffer)
     }
-    if (this.#closed) leave(this.#calls, this)
+    if (this.#closed) this.#leave()
   }
 
-  #succeed(response: Buffer): void {
-    const limit = this.#calls.maxMessageSize
-    if (response.length > limit) {
-      return this.#end(refusal("RESOURCE_EXHAUSTED", `response larger than ${limit} bytes`))
-    }
-    this.#replying = true
-    this.#transport.sendMessage(response, () => {
-      if (this.#ended) return
-      // Its deadline has ended the call already.
-      if (this.#isPastDeadline()) return this.#end(pastDeadline)
-      this.#ended = true
-      this.#log("Info", "grpc call success", { code: "OK", duration: this.#seconds() })
-      this.#transport.sendStatus(ok)
+  #reply(response: Buffer): void {
+    if (!this.#refuseLarge(response)) this.#send(response, () => this.#succeed())
+  }
+
+  #succeed(): void {
+    if (this.#ended) return
+    // Its deadline has ended the call already.
+    if (this.#isPastDeadline()) return this.end(pastDeadline)
+    this.#sending = false
+    if (!this.#target.isOurs) this.#log("Info", "grpc call success", { code: "OK", duration: this.#seconds() })
+    this.#finish(this.#trailers === undefined ? ok : { ...ok, trailers: this.#trailers })
+  }
+
+  // --- the transport
+
+  #take(message: Buffer): Effect.Effect<readonly [unknown]> {
+    const request = this.#target.decode(message)
+    if (!(request instanceof Refused)) return Effect.succeed([request])
+    this.end(request.failure)
+    return Effect.interrupt
+  }
+
+  /** Waits until another message may be sent. */
+  #room(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      this.#onSent = () => resume(Effect.void)
     })
   }
 
+  #freed(): void {
+    this.#sending = false
+    const onSent = this.#onSent
+    this.#onSent = undefined
+    onSent?.()
+  }
+
+  #send(message: Buffer, sent: () => void): void {
+    this.#sendHeaders()
+    this.#sending = true
+    this.#transport.send(message, sent)
+  }
+
+  #refuseLarge({ length }: Buffer): boolean {
+    const limit = this.#calls.maxMessageSize
+    if (length <= limit) return false
+    this.end(refusal("RESOURCE_EXHAUSTED", `response larger than ${limit} bytes`))
+    return true
+  }
+
+  #sendHeaders(): void {
+    if (this.#headersSent) return
+    this.#headersSent = true
+    if (this.#headers !== undefined) this.#transport.sendHeaders(this.#headers)
+  }
+
+  #finish(status: Status): void {
+    this.#ended = true
+    this.#sendHeaders()
+    if (this.#calls.standing.delete(this)) {
+      // From now on it is only to be read.
+      this.#calls.open.delete(this)
+      this.since = monotonicMillis(this.#calls.clock)
+      this.#calls.open.add(this)
+    }
+    this.#transport.end(status)
+  }
+
+  #leave(): void {
+    this.#calls.standing.delete(this)
+    leave(this.#calls, this)
+  }
+
+  #addEntry(entries: Array<readonly [string, string]>, name: string, value: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (!validName.test(name) || !validValue.test(value)) throw new TypeError(`not a metadata entry: ${name}`)
+      const size = entries.reduce((sum, [name, value]) => sum + name.length + value.length + entryOverhead, 0)
+      if (size + name.length + value.length + entryOverhead > this.#calls.maxMetadataSize) {
+        throw new RangeError(`more metadata than ${this.#calls.maxMetadataSize} bytes`)
+      }
+      entries.push([name, value])
+    })
+  }
+
+  #isPastDeadline(): boolean {
+    const { deadline } = this.#transport
+    return deadline !== Infinity && deadline <= this.#calls.clock.currentTimeMillisUnsafe()
+  }
+
+  // --- the log
+
   /** To the microsecond: the rest is noise, and makes lines long. */
   #seconds(): number {
-    return Math.round((monotonicMillis(this.#calls.clock) - this.startedAt) * 1000) / 1e6
+    return Math.round((monotonicMillis(this.#calls.clock) - this.#startedAt) * 1000) / 1e6
   }
 
   #logFailure({ code, level, fields, cause, message }: Failure): void {
@@ -238,7 +403,7 @@ export class UnaryCall implements Listener, OpenCall {
     this.#log(level, "grpc call failed", { code, duration: this.#seconds(), ...error }, cause)
   }
 
-  #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<DomainError>): void {
+  #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<unknown>): void {
     const context = this.#context
     if (LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
     const annotations = { ...Context.get(context, References.CurrentLogAnnotations), ...fields }
@@ -247,64 +412,4 @@ export class UnaryCall implements Listener, OpenCall {
       cause === undefined ? log(message) : log(message, cause)
     )
   }
-}
-
-const ok = { code: grpc.status.OK, details: "OK", metadata: null }
-
-const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
-
-/** What of a call of another kind has to end in time. */
-export type Bound = "call" | "request" | "nothing"
-
-/** A call of another kind, such as a Watch of health, which a stop may end before its time. */
-export interface StandingCall extends OpenCall {
-  /** Sends a status, behind what the peer has not read. */
-  end(failure: Failure): void
-}
-
-/**
- * A call of another kind: passed on to its own implementation, with the limits on metadata and on time, and a way to
- * end it. `standing` holds it until it has ended.
- */
-export const standingCall = (
-  calls: Calls,
-  standing: Set<StandingCall>,
-  transport: Transport,
-  bound: Bound
-): grpc.ServerInterceptingCall => {
-  let halfClosed = false
-  let ended = false
-  const call: StandingCall = {
-    startedAt: monotonicMillis(calls.clock),
-    end: (failure) => {
-      ended = true
-      transport.sendStatus(toStatus(failure))
-    },
-    cut: (failure) => {
-      if (ended || streamOf(transport).writableLength > 0) reset(transport)
-      else call.end(failure)
-    }
-  }
-  return new grpc.ServerInterceptingCall(transport, {
-    start: (next) =>
-      next({
-        onReceiveMetadata: (metadata, next) => {
-          standing.add(call)
-          if (bound !== "nothing") calls.open.add(call)
-          const refused = metadataRefusal(metadata, calls.maxMetadataSize)
-          if (refused === undefined) next(metadata)
-          else call.end(refused)
-        },
-        onReceiveHalfClose: (next) => {
-          halfClosed = true
-          if (bound === "request") leave(calls, call)
-          next()
-        },
-        onCancel: () => {
-          standing.delete(call)
-          leave(calls, call)
-          if (!halfClosed) giveUp(transport)
-        }
-      })
-  })
 }

@@ -1,54 +1,105 @@
-import type * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { service } from "grpc-health-check"
 import * as Health from "../../health/Health.ts"
+import * as Api from "../Api.ts"
+import type { Service } from "../GrpcServer.ts"
+import { HealthService, type Status } from "./healthMessages.ts"
 
-/** The method that lasts. */
-export const watchPath = "/grpc.health.v1.Health/Watch"
+/** A name that the server does not serve. Its caller is told as every gRPC server tells it. */
+class UnknownService extends Api.TaggedError<UnknownService>("xdooria/grpc/UnknownService")(
+  "UnknownService",
+  {},
+  { status: "NOT_FOUND", message: () => "unknown service" }
+) {}
 
-type Status = "SERVING" | "NOT_SERVING"
-type Request = { readonly service: string }
-type Response = { readonly status: Status | "SERVICE_UNKNOWN" }
+const HealthApi = Api.api(HealthService, {
+  check: { public: true, errors: [UnknownService] },
+  list: { public: true },
+  watch: { public: true }
+})
 
-/** grpc.health.v1 of a server: one state for "" and every service, since they share what they stand on. */
+/** grpc.health.v1 of a server, for `""`, which stands on all components, and for every service. */
 export interface ServingHealth {
+  readonly service: Service
   /** Follows the states that the rooms report, for ever. */
   readonly follow: Effect.Effect<void>
   /** Says NOT_SERVING from now on. */
   readonly leave: Effect.Effect<void>
 }
 
-/** Adds grpc.health.v1 to a server. Names of no service are not kept, so that callers cannot fill its memory. */
-export const add = (server: grpc.Server, services: ReadonlyArray<string>): ServingHealth => {
-  const names = ["", ...services]
-  const watchers = new Set<grpc.ServerWritableStream<Request, Response>>()
-  let status: Status = "SERVING"
+/** The state of a service that stands on some components, or on all. */
+const statusOf = (states: Health.HealthStates, components: ReadonlyArray<string> | undefined): Status => {
+  const own =
+    components === undefined ? states : new Map([...states].filter(([component]) => components.includes(component)))
+  return Health.isUp(own) ? "SERVING" : "NOT_SERVING"
+}
 
-  const set = (next: Status) => {
-    if (next === status) return
-    status = next
-    for (const watcher of watchers) watcher.write({ status })
+/**
+ * Makes grpc.health.v1 of a server. Names of no service are not kept, so that callers cannot fill its memory.
+ *
+ * - `components`: by service, what it stands on; all when it is not there
+ */
+export const make = (
+  services: ReadonlyArray<string>,
+  components: Readonly<Record<string, ReadonlyArray<string>>> = {}
+): ServingHealth => {
+  const statuses = new Map<string, Status>(["", ...services].map((name) => [name, "SERVING"]))
+  const watchers = new Set<() => void>()
+  let isLeaving = false
+
+  const set = (next: (name: string) => Status): void => {
+    for (const name of statuses.keys()) statuses.set(name, next(name))
+    for (const wake of watchers) wake()
   }
-  const implementation = {
-    check: (call: grpc.ServerUnaryCall<Request, Response>, reply: grpc.sendUnaryData<Response>) =>
-      // 5 is NOT_FOUND
-      names.includes(call.request.service) ? reply(null, { status }) : reply({ code: 5, details: "unknown service" }),
-    list: (_: unknown, reply: grpc.sendUnaryData<{ readonly statuses: Readonly<Record<string, Response>> }>) =>
-      reply(null, { statuses: Object.fromEntries(names.map((name) => [name, { status }])) }),
-    watch: (call: grpc.ServerWritableStream<Request, Response>) => {
-      if (!names.includes(call.request.service)) return void call.write({ status: "SERVICE_UNKNOWN" })
-      watchers.add(call)
-      call.on("cancelled", () => watchers.delete(call))
-      call.write({ status })
-    }
-  }
-  server.addService(service, implementation)
+
+  /** The state of a service when it is another than `told`. */
+  const change = (name: string, told: Status | undefined): Effect.Effect<Status> =>
+    Effect.callback((resume) => {
+      const look = (): void => {
+        const status = statuses.get(name) ?? "SERVICE_UNKNOWN"
+        if (status === told) return
+        watchers.delete(look)
+        resume(Effect.succeed(status))
+      }
+      watchers.add(look)
+      look()
+      return Effect.sync(() => watchers.delete(look))
+    })
+
+  const watch = (name: string): Stream.Stream<{ readonly status: Status }> =>
+    Stream.fromPull(
+      Effect.sync(() => {
+        let told: Status | undefined
+        return Effect.map(
+          Effect.suspend(() => change(name, told)),
+          (status) => [{ status: (told = status) }] as const
+        )
+      })
+    )
 
   return {
+    service: {
+      api: HealthApi as unknown as Api.AnyApi,
+      handlers: {
+        check: ({ service }: { readonly service: string }) => {
+          const status = statuses.get(service)
+          return status === undefined ? Effect.fail(new UnknownService()) : Effect.succeed({ status })
+        },
+        list: () => Effect.sync(() => ({ statuses: Object.fromEntries(statuses) })),
+        watch: ({ service }: { readonly service: string }) => watch(service)
+      } as unknown as Service["handlers"],
+      middleware: []
+    },
     follow: Effect.flatMap(Effect.service(Health.Reporter), ({ changes }) =>
-      Stream.runForEach(changes, (states) => Effect.sync(() => set(Health.isUp(states) ? "SERVING" : "NOT_SERVING")))
+      Stream.runForEach(changes, (states) =>
+        Effect.sync(() => {
+          if (!isLeaving) set((name) => statusOf(states, name === "" ? undefined : components[name]))
+        })
+      )
     ),
-    leave: Effect.sync(() => set("NOT_SERVING"))
+    leave: Effect.sync(() => {
+      isLeaving = true
+      set(() => "NOT_SERVING")
+    })
   }
 }

@@ -3,6 +3,7 @@
 // it. Everything is called back synchronously, by plain code on both sides: an Effect for each message would cost more
 // than the message.
 import type { Metadata, Peer } from "../Call.ts"
+import type { GrpcErrorReason } from "../GrpcError.ts"
 
 /** Metadata on its way out, in order. */
 export type Entries = ReadonlyArray<readonly [name: string, value: string | Buffer]>
@@ -19,14 +20,14 @@ export interface ServerCall {
   /** Such as `/game.GameService/GetPlayer`. */
   readonly path: string
   readonly metadata: Metadata
-  /** In milliseconds of the epoch; Infinity for none. */
+  /** In milliseconds of the epoch; Infinity for none. The transport ends the call there by itself. */
   readonly deadline: number
   readonly peer: Peer
   /** Asks for one message more, or the end of the requests. */
   read(): void
   /** Sends the headers; without it they go with the first message. */
   sendHeaders(entries: Entries): void
-  /** Sends a message; `sent` is called when the peer has room for the next. One at a time. */
+  /** Sends a message; `sent` is called, at once or later, when the peer has room for the next. One at a time. */
   send(message: Buffer, sent: () => void): void
   /** Sends the status, behind what was sent. Nothing may follow. */
   end(status: Status): void
@@ -43,7 +44,7 @@ export interface ServerListener {
   onClose(): void
 }
 
-/** Takes a call; called by the transport when its headers have arrived. */
+/** Takes a call; called by the transport when its headers have arrived. It is told nothing before that returns. */
 export type Accept = (call: ServerCall) => ServerListener
 
 /** How a call of a client ended. */
@@ -90,4 +91,24 @@ export interface Connection {
   readonly open: (path: string, metadata: Entries, deadline: number, listener: ClientListener) => ClientCall
   /** Ends it; calls on it go on until they have ended. */
   readonly close: () => void
+}
+
+/** Where a connection goes. */
+export interface Place {
+  /** `host:port` or `unix:path`. */
+  readonly address: string
+  /** The name that it goes by: told to the server, and proved by it with TLS. */
+  readonly authority: string
+  /** Whether it may be pinged every few seconds. */
+  readonly keepalive: boolean
+}
+
+/** What a client stands on. */
+export interface ClientTransport {
+  /** Makes a connection, idle until it is told to connect or has a call. */
+  readonly connect: (place: Place) => Connection
+  /** What its deadlines are compared with, in milliseconds of the epoch. */
+  readonly now: () => number
+  /** Why an address must not be called; nothing when it may. */
+  readonly refuse: (address: string) => GrpcErrorReason | undefined
 }

@@ -1,0 +1,182 @@
+// The transport of grpc-js, as the server core knows it.
+import * as grpc from "@grpc/grpc-js"
+import * as http2 from "node:http2"
+import type { Metadata, Peer } from "../Call.ts"
+import { codes } from "../GrpcError.ts"
+import { type Calls, leave, metadataRefusal, type OpenCall } from "./call.ts"
+import { monotonicMillis } from "./clock.ts"
+import type { Failure } from "./failure.ts"
+import { peerOf } from "./listener.ts"
+import type { Accept, Entries, ServerCall, ServerListener, Status } from "./transport.ts"
+
+type Transport = grpc.ServerInterceptingCallInterface
+type Listener = Parameters<Transport["start"]>[0]
+
+/** What may wait for a peer that reads slowly, in bytes, beside the message that is being sent. */
+const maxWaiting = 65_536
+
+/**
+ * The stream that grpc-js keeps to itself. It has no way to reset one, and waits as long as a peer likes that does not
+ * read, or does not end its request.
+ */
+const streamOf = (transport: Transport): http2.Http2Stream =>
+  (transport as unknown as { readonly stream: http2.Http2Stream }).stream
+
+/** Takes back what the peer does not read. */
+const reset = (transport: Transport): void => streamOf(transport).close(http2.constants.NGHTTP2_CANCEL)
+
+/** Gives up the rest of a request whose call has ended, as RFC 9113, 8.1 wants it: once its status is on its way. */
+const giveUp = (transport: Transport): void => {
+  const stream = streamOf(transport)
+  // What is written leaves when this turn of the event loop has ended; a reset in this turn would overtake it.
+  setImmediate(() => {
+    if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR)
+  })
+}
+
+const metadataOf = (entries: Entries): grpc.Metadata => {
+  const metadata = new grpc.Metadata()
+  for (const [name, value] of entries) metadata.add(name, value)
+  return metadata
+}
+
+const ignore = (): void => {}
+
+/** A call of grpc-js. It is its listener, too: grpc-js would build a stream for every call. */
+class NativeCall implements ServerCall, Listener {
+  readonly path: string
+  readonly #accept: Accept
+  readonly #transport: Transport
+  #metadata: grpc.Metadata | undefined
+  #listener: ServerListener | undefined
+  #halfClosed = false
+
+  constructor(accept: Accept, path: string, transport: Transport) {
+    this.path = path
+    this.#accept = accept
+    this.#transport = transport
+  }
+
+  /** Called by grpc-js, with a listener of its own that would run a handler of its own. */
+  start(): void {
+    this.#transport.start(this)
+  }
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    this.#metadata = metadata
+    this.#listener = this.#accept(this)
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    this.#listener!.onMessage(message)
+  }
+
+  onReceiveHalfClose(): void {
+    this.#halfClosed = true
+    this.#listener!.onHalfClose()
+  }
+
+  /** Called once for every call, also after its status was sent. */
+  onCancel(): void {
+    if (!this.#halfClosed) giveUp(this.#transport)
+    this.#listener!.onClose()
+  }
+
+  get metadata(): Metadata {
+    return this.#metadata!
+  }
+
+  get deadline(): number {
+    return Number(this.#transport.getDeadline())
+  }
+
+  get peer(): Peer {
+    return peerOf(streamOf(this.#transport).session!)
+  }
+
+  read(): void {
+    this.#transport.startRead()
+  }
+
+  sendHeaders(entries: Entries): void {
+    this.#transport.sendMetadata(metadataOf(entries))
+  }
+
+  send(message: Buffer, sent: () => void): void {
+    // Small messages that follow each other leave together.
+    const fits = streamOf(this.#transport).writableLength + message.length <= maxWaiting
+    this.#transport.sendMessage(message, fits ? ignore : sent)
+    if (fits) sent()
+  }
+
+  end({ code, details, trailers }: Status): void {
+    this.#transport.sendStatus({ code, details, metadata: trailers.length === 0 ? null : metadataOf(trailers) })
+  }
+
+  reset(): void {
+    reset(this.#transport)
+  }
+}
+
+/** A call of grpc-js for `accept`. grpc-js only starts what its interceptor gives it. */
+export const call = (accept: Accept, path: string, transport: Transport): grpc.ServerInterceptingCall =>
+  new NativeCall(accept, path, transport) as unknown as grpc.ServerInterceptingCall
+
+/**
+ * A call of what was added to the native server itself, such as reflection: passed on to its own implementation, with
+ * the limits on metadata and on time, and a way to end it.
+ */
+export const foreign = (calls: Calls, transport: Transport): grpc.ServerInterceptingCall => {
+  let halfClosed = false
+  let ended = false
+  const call: OpenCall = {
+    since: monotonicMillis(calls.clock),
+    end: ({ code, message }: Failure) => {
+      ended = true
+      transport.sendStatus({ code: codes.indexOf(code), details: message, metadata: null })
+    },
+    cut: (failure) => {
+      if (ended || streamOf(transport).writableLength > 0) reset(transport)
+      else call.end(failure)
+    }
+  }
+  return new grpc.ServerInterceptingCall(transport, {
+    start: (next) =>
+      next({
+        onReceiveMetadata: (metadata, next) => {
+          calls.standing.add(call)
+          calls.open.add(call)
+          const refused = metadataRefusal(metadata, calls.maxMetadataSize)
+          if (refused === undefined) next(metadata)
+          else call.end(refused)
+        },
+        onReceiveHalfClose: (next) => {
+          halfClosed = true
+          next()
+        },
+        onCancel: () => {
+          calls.standing.delete(call)
+          leave(calls, call)
+          if (!halfClosed) giveUp(transport)
+        }
+      })
+  })
+}
+
+const identity = (bytes: Buffer): Buffer => bytes
+
+/** Makes methods known to grpc-js, of any kind and with bytes as messages: their calls are taken by its interceptor. */
+export const register = (server: grpc.Server, paths: Iterable<string>): void => {
+  for (const path of paths) {
+    const method = {
+      path,
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: identity,
+      requestDeserialize: identity,
+      responseSerialize: identity,
+      responseDeserialize: identity
+    }
+    server.addService({ [path]: method }, {})
+  }
+}

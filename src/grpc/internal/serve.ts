@@ -1,0 +1,141 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import { Authenticator } from "../Authenticator.ts"
+import type { GrpcSettings } from "../Grpc.ts"
+import { GrpcError, InvalidService } from "../GrpcError.ts"
+import type { ServeOptions, Service } from "../GrpcServer.ts"
+import * as Call from "./call.ts"
+import { monotonicMillis } from "./clock.ts"
+import { refusal } from "./failure.ts"
+import * as Health from "./health.ts"
+import * as Route from "./route.ts"
+import type { Accept, ServerCall, ServerListener } from "./transport.ts"
+
+/** What a server does with calls, whatever brings them. */
+export interface Core {
+  /** The paths that it serves, grpc.health.v1 among them. */
+  readonly paths: Iterable<string>
+  readonly accept: Accept
+  readonly calls: Call.Calls
+  /** What goes on as long as it serves. */
+  readonly run: Effect.Effect<void>
+  /** Says NOT_SERVING from now on. */
+  readonly leave: Effect.Effect<void>
+  /** Ends the streams of responses, and takes no further ones. */
+  readonly endStreams: Effect.Effect<void>
+  /**
+   * Waits until no handler runs any more and all that was answered is out, at most for `grace`; then cuts what is left.
+   *
+   * - `flushed`: waited for as well
+   */
+  readonly drain: (grace: Duration.Duration, flushed: Effect.Effect<void>) => Effect.Effect<void>
+}
+
+/** The longest that a stopping server waits for what it has just cut. */
+export const cutTime = Duration.millis(500)
+
+/** A refusal to serve what it was given. */
+export const invalid = (problem: string): GrpcError => new GrpcError({ reason: new InvalidService({ problem }) })
+
+const unimplemented = refusal("UNIMPLEMENTED", "the server does not implement the method")
+
+const overdue = refusal("DEADLINE_EXCEEDED", "deadline of the server exceeded")
+
+/** Refuses a call of a method that is not served. */
+const refuse = (call: ServerCall): ServerListener => {
+  call.end({ code: 12, details: unimplemented.message, trailers: [] })
+  return { onMessage: () => {}, onHalfClose: () => {}, onClose: () => {} }
+}
+
+/** Ends calls that are older than the server allows. The oldest is due first, so one timer is enough. */
+const expire = ({ open, clock, maxDeadlineMillis }: Call.Calls): Effect.Effect<never> =>
+  Effect.forever(
+    Effect.suspend(() => {
+      const now = monotonicMillis(clock)
+      for (const call of open) {
+        const left = call.since + maxDeadlineMillis - now
+        if (left > 0) return Effect.sleep(Math.ceil(left))
+        call.cut(overdue)
+      }
+      // A call that comes from now on is not due before that.
+      return Effect.sleep(maxDeadlineMillis)
+    })
+  )
+
+const idle = (calls: Call.Calls): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    calls.onEmpty = () => resume(Effect.void)
+    if (calls.open.size === 0) calls.onEmpty()
+  })
+
+/** The methods of all services on the caller's context, so that a handler's own log lines name its method. */
+const targetsOf = (
+  services: ReadonlyArray<Service>,
+  health: Service,
+  context: Context.Context<never>
+): Effect.Effect<ReadonlyMap<string, Call.Target>, GrpcError> => {
+  const targets = new Map<string, Call.Target>()
+  const knows = Option.isSome(Context.getOption(context as Context.Context<Authenticator>, Authenticator))
+  for (const service of [...services, health]) {
+    for (const route of Route.make(service, context, service === health)) {
+      const { isPublic, path } = route
+      if (targets.has(path)) return Effect.fail(invalid(`the method ${path} twice`))
+      if (!isPublic && !knows) return Effect.fail(invalid(`${path}, which is not public, without an Authenticator`))
+      const annotations = { ...Context.get(context, References.CurrentLogAnnotations), method: path }
+      targets.set(path, { ...route, context: Context.add(context, References.CurrentLogAnnotations, annotations) })
+    }
+  }
+  return Effect.succeed(targets)
+}
+
+/** Makes a server of services on the context of the caller. Fails with InvalidService. */
+export const make = (
+  services: ReadonlyArray<Service>,
+  options: ServeOptions,
+  settings: GrpcSettings
+): Effect.Effect<Core, GrpcError> =>
+  Effect.gen(function* () {
+    const names = services.map(({ api }) => api.name)
+    const stranger = Object.keys(options.health ?? {}).find((name) => !names.includes(name))
+    if (stranger !== undefined) return yield* invalid(`the health of ${stranger}, which is not among the services`)
+    const health = Health.make(names, options.health)
+    const targets = yield* targetsOf(services, health.service, yield* Effect.context<never>())
+    const calls: Call.Calls = {
+      clock: yield* Clock.Clock,
+      open: new Set(),
+      standing: new Set(),
+      onEmpty: () => {},
+      isStopping: false,
+      maxDeadlineMillis: Duration.toMillis(settings.maxDeadline),
+      maxMetadataSize: settings.maxMetadataSize,
+      maxMessageSize: settings.maxMessageSize
+    }
+    const core: Core = {
+      paths: targets.keys(),
+      calls,
+      accept: (call) => {
+        const target = targets.get(call.path)
+        if (target === undefined) return refuse(call)
+        const served = new Call.ServedCall(calls, target, call)
+        served.start()
+        return served
+      },
+      run: Effect.all([health.follow, expire(calls)], { concurrency: 2, discard: true }),
+      leave: health.leave,
+      endStreams: Effect.sync(() => {
+        calls.isStopping = true
+        for (const call of [...calls.standing]) call.end(Call.stopping)
+      }),
+      drain: Effect.fnUntraced(function* (grace, flushed) {
+        const drained = Effect.andThen(idle(calls), flushed)
+        if (Option.isSome(yield* Effect.timeoutOption(drained, grace))) return
+        for (const call of [...calls.open, ...calls.standing]) call.cut(Call.stopping)
+        yield* Effect.timeoutOption(drained, cutTime)
+      })
+    }
+    return core
+  })
