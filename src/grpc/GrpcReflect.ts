@@ -200,7 +200,7 @@ export const call = <E = never, R = never>(
     if (match === null) return yield* invalid(`${options.method} is no method: write it as package.Service/Method`)
     const [, service, name] = match as unknown as [string, string, string]
     const source = yield* open(options)
-    const registry = yield* Files.lookup(source, service)
+    const registry = yield* Files.lookup(source, "service", service)
     const method = yield* methodOf(registry, service, name)
     const { clientStreaming, serverStreaming } = method.proto
     const isEndless = options.deadline === undefined && (clientStreaming || serverStreaming)
@@ -225,7 +225,7 @@ const find = (registry: FileRegistry, name: string): Effect.Effect<Described, Re
   if (service !== undefined) return methodOf(registry, service, method!)
   const described = registry.get(name)
   return described === undefined || described.kind === "extension"
-    ? Effect.fail(absent(`the server knows no service, message or enum ${name}`))
+    ? Effect.fail(absent(`the server has no service, message or enum ${name}`))
     : Effect.succeed(described)
 }
 
@@ -240,9 +240,14 @@ export const describe = (options: ReflectServer & { readonly name: string }): Ef
     const name = options.name.replace(/^\//, "")
     if (!/^[\w.]+(\/\w+)?$/.test(name))
       return yield* invalid(`${name} is no name: write package.Service, package.Service/Method or package.Message`)
-    const registry = yield* Files.lookup(yield* open(options), name.split("/")[0]!)
-    return text(yield* find(registry, name))
-      .split("\n")
-      .map(printable)
-      .join("\n")
+    const [symbol] = name.split("/")
+    const kind = symbol === name ? "service, message or enum" : "service"
+    const registry = yield* Files.lookup(yield* open(options), kind, symbol!)
+    const described = yield* find(registry, name)
+    const lines = yield* Effect.try({
+      try: () => text(described).split("\n"),
+      // Such as messages in messages, deeper than the stack.
+      catch: () => nonsense(`what reflection tells of ${name} is invalid`)
+    })
+    return lines.map(printable).join("\n")
   }).pipe(Effect.scoped)

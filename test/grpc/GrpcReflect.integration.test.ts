@@ -1,13 +1,5 @@
 // What calling by name promises: `xdooria call`, on any server with reflection.
 import { assert, describe, it } from "@effect/vitest"
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf"
-import { BinaryWriter } from "@bufbuild/protobuf/wire"
-import {
-  FieldDescriptorProto_Label,
-  FieldDescriptorProto_Type,
-  FileDescriptorProtoSchema
-} from "@bufbuild/protobuf/wkt"
-import * as grpc from "@grpc/grpc-js"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -15,65 +7,15 @@ import { GrpcReflect } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
 import { handlers, live, player, PlayerNotFound, start } from "./Game.ts"
-
-const identity = (bytes: Buffer) => bytes
+import * as Reflected from "./Reflected.ts"
 
 const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
   Effect.map(
     start(live(), handlers(changes), { descriptors }),
     ({ address }) =>
       (method: string, request: string) =>
-        GrpcReflect.call({ address, method, request, deadline: "10 seconds" })
+        Reflected.callOne({ address, method, request, deadline: "10 seconds" })
   )
-
-const bytesMethod = (path: string, stream: boolean) => ({
-  path,
-  requestStream: stream,
-  responseStream: stream,
-  requestSerialize: identity,
-  requestDeserialize: identity,
-  responseSerialize: identity,
-  responseDeserialize: identity
-})
-
-/** A server whose reflection gives one file at a time, and a service that lives in two. */
-const inTwoFiles = (answer: (request: Buffer) => Buffer) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.callback<readonly [grpc.Server, string]>((resume) => {
-        const server = new grpc.Server()
-        server.addService(
-          { info: bytesMethod("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true) },
-          {
-            info: (stream: grpc.ServerDuplexStream<Buffer, Buffer>) =>
-              stream.on("data", (request: Buffer) => stream.write(answer(request)))
-          }
-        )
-        server.addService(
-          { echo: bytesMethod("/two.Files/Echo", false) },
-          {
-            echo: (call: grpc.ServerUnaryCall<Buffer, Buffer>, reply: grpc.sendUnaryData<Buffer>) =>
-              reply(null, call.request)
-          }
-        )
-        server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, port) =>
-          resume(Effect.succeed([server, `127.0.0.1:${port}`]))
-        )
-      }),
-      ([server]) => Effect.sync(() => server.forceShutdown())
-    ),
-    ([, address]) => address
-  )
-
-const echo = (address: string, method = "two.Files/Echo") =>
-  GrpcReflect.call({ address, method, request: `{"name":"x"}`, deadline: "10 seconds" })
-
-const methodOf = (name: string, clientStreaming: boolean) => ({
-  name,
-  inputType: ".two.Message",
-  outputType: ".two.Message",
-  clientStreaming
-})
 
 describe("calls by name", () => {
   it.live("take and give JSON", () =>
@@ -158,7 +100,7 @@ describe("calls by name", () => {
     Effect.gen(function* () {
       const method = "game.GameService/GetPlayer"
       const codeOf = (address: string, deadline: Duration.Input = "10 seconds") =>
-        Effect.map(Effect.flip(GrpcReflect.call({ address, method, request: "{}", deadline })), ({ code }) => code)
+        Effect.map(Effect.flip(Reflected.callOne({ address, method, request: "{}", deadline })), ({ code }) => code)
       assert.strictEqual(yield* codeOf("127.0.0.1:1"), "UNAVAILABLE")
       assert.strictEqual(yield* codeOf("\n"), "INVALID_ARGUMENT")
       const { address } = yield* start(live(), handlers({}))
@@ -166,7 +108,7 @@ describe("calls by name", () => {
       const served = yield* start(live(), handlers({ getPlayer: () => Effect.never }), { descriptors })
       assert.strictEqual(yield* codeOf(served.address, "200 millis"), "DEADLINE_EXCEEDED")
       const metadata = yield* Effect.flip(
-        GrpcReflect.call({ address, method, request: "{}", deadline: 1000, metadata: { "not a name": "" } })
+        Reflected.callOne({ address, method, request: "{}", deadline: 1000, metadata: [["not a name", ""]] })
       )
       assert.strictEqual(metadata.code, "INVALID_ARGUMENT")
     }).pipe(Effect.provide(LoggerTest))
@@ -177,70 +119,9 @@ describe("calls by name", () => {
       const { address } = yield* start(live(), handlers({}), { descriptors })
       const method = "game.GameService/HealthCheck"
       for (const deadline of ["24 days", 0x7fffffff - 50, "30 days", "20000000 weeks", Infinity] as const) {
-        const answer = yield* GrpcReflect.call({ address, method, request: "", deadline })
+        const answer = yield* Reflected.callOne({ address, method, request: "", deadline })
         assert.deepStrictEqual(answer, { status: "SERVING" })
       }
     }).pipe(Effect.provide(LoggerTest))
-  )
-
-  it.live("fetch the files that a service's file imports, over v1alpha where there is no v1", () =>
-    Effect.gen(function* () {
-      const files: Record<string, MessageInitShape<typeof FileDescriptorProtoSchema>> = {
-        "service.proto": {
-          name: "service.proto",
-          package: "two",
-          syntax: "proto3",
-          dependency: ["message.proto"],
-          service: [{ name: "Files", method: [methodOf("Echo", false), methodOf("Send", true)] }]
-        },
-        "message.proto": {
-          name: "message.proto",
-          package: "two",
-          syntax: "proto3",
-          messageType: [
-            {
-              name: "Message",
-              field: [
-                {
-                  name: "name",
-                  number: 1,
-                  type: FieldDescriptorProto_Type.STRING,
-                  label: FieldDescriptorProto_Label.OPTIONAL
-                }
-              ]
-            }
-          ]
-        }
-      }
-      const asked: Array<string> = []
-      const address = yield* inTwoFiles((request) => {
-        // A field of text: its tag, its length, the text.
-        const what = request.subarray(2).toString()
-        asked.push(what)
-        const file = files[what] ?? files["service.proto"]!
-        const bytes = toBinary(FileDescriptorProtoSchema, create(FileDescriptorProtoSchema, file))
-        return Buffer.from(
-          new BinaryWriter().tag(4, 2).fork().tag(1, 2).bytes(bytes).join().tag(99, 0).uint32(1).finish()
-        )
-      })
-      assert.deepStrictEqual(yield* echo(address), { name: "x" })
-      assert.deepStrictEqual(asked, ["two.Files", "message.proto"])
-      assert.include((yield* Effect.flip(echo(address, "two.Files/Send"))).message, "streams")
-    })
-  )
-
-  it.live("tell when what reflection says is nonsense", () =>
-    Effect.gen(function* () {
-      const garbage = yield* inTwoFiles(() => Buffer.from([0xff]))
-      assert.strictEqual((yield* Effect.flip(echo(garbage))).code, "INTERNAL")
-      const nothing = yield* inTwoFiles(() => Buffer.alloc(0))
-      assert.strictEqual((yield* Effect.flip(echo(nothing))).code, "UNIMPLEMENTED")
-      const file = create(FileDescriptorProtoSchema, { name: "a.proto", syntax: "proto9" })
-      const bytes = toBinary(FileDescriptorProtoSchema, file)
-      const invalid = yield* inTwoFiles(() =>
-        Buffer.from(new BinaryWriter().tag(4, 2).fork().tag(1, 2).bytes(bytes).join().finish())
-      )
-      assert.strictEqual((yield* Effect.flip(echo(invalid))).code, "INTERNAL")
-    })
   )
 })

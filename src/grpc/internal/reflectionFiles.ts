@@ -112,10 +112,26 @@ const sorted = (files: ReadonlyArray<FileDescriptorProto>): Array<FileDescriptor
   return [...result]
 }
 
-/** All that is needed to understand a symbol, such as the full name of a service. */
-export const lookup = (source: Source, symbol: string): Effect.Effect<FileRegistry, ReflectError> =>
+const serviceNames = (ask: Ask) => Effect.map(ask("services"), ({ services }) => [...new Set(services)].toSorted())
+
+/** Names what there is instead, if the server tells. */
+const unknown = (source: Source, kind: string, symbol: string): Effect.Effect<never, ReflectError> =>
+  asking(source, serviceNames).pipe(
+    Effect.orElseSucceed(() => []),
+    Effect.flatMap((names) => {
+      const list = names.length === 0 ? "" : `; its services are ${names.slice(0, 20).join(", ")}`
+      return Effect.fail(absent(`the server has no ${kind} ${symbol}${list}`))
+    })
+  )
+
+/**
+ * All that is needed to understand a symbol, such as the full name of a service.
+ *
+ * - `kind`: what the symbol was taken for, for people
+ */
+export const lookup = (source: Source, kind: string, symbol: string): Effect.Effect<FileRegistry, ReflectError> =>
   asking(source, (ask) => filesOf(ask, symbol)).pipe(
-    Effect.mapError((error) => (isNotFound(error) ? absent(`the server does not know ${symbol}`) : error)),
+    Effect.catchIf(isNotFound, () => unknown(source, kind, symbol)),
     Effect.flatMap((files) =>
       Effect.try({
         try: () => createFileRegistry(create(FileDescriptorSetSchema, { file: sorted(files) })),
@@ -159,8 +175,8 @@ const methodsOf = (ask: Ask, service: string): Effect.Effect<ReadonlyArray<Metho
 /** The services that the server lists, by name. */
 export const services = (source: Source): Effect.Effect<ReadonlyArray<Service>, ReflectError> =>
   asking(source, (ask) =>
-    Effect.flatMap(ask("services"), ({ services }) =>
-      Effect.forEach([...new Set(services)].slice(0, maxFiles).toSorted(), (name) =>
+    Effect.flatMap(serviceNames(ask), (names) =>
+      Effect.forEach(names.slice(0, maxFiles), (name) =>
         Effect.map(methodsOf(ask, name), (methods) => ({ name, methods }))
       )
     )
