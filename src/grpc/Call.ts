@@ -30,10 +30,13 @@ export class Call extends Context.Service<
     readonly peer: Peer
     /** When it must have ended, in milliseconds of the epoch; Infinity when nobody said. */
     readonly deadline: number
-    /** Sends a metadata entry before the first response; after that it is dropped. Lower-case name. */
-    readonly setHeader: (name: string, value: string) => Effect.Effect<void>
-    /** Sends a metadata entry with the status, after the last response. Lower-case name. */
-    readonly setTrailer: (name: string, value: string) => Effect.Effect<void>
+    /**
+     * Sends a metadata entry before the first response; after that it is dropped. Lower-case name; bytes for a name in
+     * `-bin`, text for any other.
+     */
+    readonly setHeader: (name: string, value: string | Buffer) => Effect.Effect<void>
+    /** Sends a metadata entry with the status, after the last response; name and value as for `setHeader`. */
+    readonly setTrailer: (name: string, value: string | Buffer) => Effect.Effect<void>
   }
 >()("xdooria/grpc/Call") {}
 

@@ -56,14 +56,14 @@ export const leave = (calls: Calls, call: OpenCall): void => {
 // HTTP/2 counts every entry of a header list with 32 bytes more than its name and value.
 const entryOverhead = 32
 
+const sizeOfEntry = (name: string, value: string | Buffer): number =>
+  name.length + (typeof value === "string" ? value.length : Math.ceil((value.length * 4) / 3)) + entryOverhead
+
 const sizeOf = (metadata: Metadata): number => {
   let size = 0
   const entries = metadata.toJSON()
   for (const key in entries) {
-    for (const value of entries[key]!) {
-      const length = typeof value === "string" ? value.length : Math.ceil((value.length * 4) / 3)
-      size += key.length + length + entryOverhead
-    }
+    for (const value of entries[key]!) size += sizeOfEntry(key, value)
   }
   return size
 }
@@ -81,9 +81,12 @@ const none: Entries = []
 
 const ok: Status = { code: 0, details: "OK", trailers: none }
 
-// What a Metadata of gRPC holds as text; names that begin with grpc- are the protocol's own.
-const validName = /^(?!grpc-|.*-bin$)[0-9a-z_.-]+$/
-const validValue = /^[ -~]*$/
+// What a Metadata of gRPC holds; names that begin with grpc- are the protocol's own.
+const validName = /^(?!grpc-)[0-9a-z_.-]+$/
+const validText = /^[ -~]*$/
+
+const isEntry = (name: string, value: string | Buffer): boolean =>
+  validName.test(name) && (name.endsWith("-bin") ? Buffer.isBuffer(value) : validText.test(value as string))
 
 /**
  * One call of any kind: the transport's events in, one terminal status out. It stands between a transport and the
@@ -107,8 +110,8 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   #sending = false
   #onSent: (() => void) | undefined
   #headersSent = false
-  #headers: Array<readonly [string, string]> | undefined
-  #trailers: Array<readonly [string, string]> | undefined
+  #headers: Array<Entries[number]> | undefined
+  #trailers: Array<Entries[number]> | undefined
   /** The terminal status is decided; nothing may be sent any more. */
   #ended = false
   /** The transport is done with it. */
@@ -375,11 +378,11 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     leave(this.#calls, this)
   }
 
-  #addEntry(entries: Array<readonly [string, string]>, name: string, value: string): Effect.Effect<void> {
+  #addEntry(entries: Array<Entries[number]>, name: string, value: string | Buffer): Effect.Effect<void> {
     return Effect.sync(() => {
-      if (!validName.test(name) || !validValue.test(value)) throw new TypeError(`not a metadata entry: ${name}`)
-      const size = entries.reduce((sum, [name, value]) => sum + name.length + value.length + entryOverhead, 0)
-      if (size + name.length + value.length + entryOverhead > this.#calls.maxMetadataSize) {
+      if (!isEntry(name, value)) throw new TypeError(`not a metadata entry: ${name}`)
+      const size = entries.reduce((sum, [name, value]) => sum + sizeOfEntry(name, value), sizeOfEntry(name, value))
+      if (size > this.#calls.maxMetadataSize) {
         throw new RangeError(`more metadata than ${this.#calls.maxMetadataSize} bytes`)
       }
       entries.push([name, value])
