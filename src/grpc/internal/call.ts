@@ -86,7 +86,7 @@ const validName = /^(?!grpc-)[0-9a-z_.-]+$/
 const validText = /^[ -~]*$/
 
 const isEntry = (name: string, value: string | Buffer): boolean =>
-  validName.test(name) && (name.endsWith("-bin") ? Buffer.isBuffer(value) : validText.test(value as string))
+  validName.test(name) && (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
 
 /**
  * One call of any kind: the transport's events in, one terminal status out. It stands between a transport and the
