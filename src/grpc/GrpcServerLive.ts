@@ -1,9 +1,11 @@
 import * as grpc from "@grpc/grpc-js"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
@@ -11,8 +13,10 @@ import { GrpcError, InsecureTransport, NotServing } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
 import * as Listener from "./internal/listener.ts"
 import * as Native from "./internal/native.ts"
+import * as Pings from "./internal/pings.ts"
 import * as Reflection from "./internal/reflection.ts"
 import * as Serve from "./internal/serve.ts"
+import * as Tls from "./internal/tls.ts"
 
 /**
  * What a server is made of: the values of section `grpc`, and where it listens.
@@ -46,11 +50,14 @@ const driverOptions = (options: GrpcServerOptions): grpc.ServerOptions => ({
 })
 
 /**
- * Makes a server that listens when it is given services; what is not given has its section's default. Its errors are
- * those of `serve`: AddressInUse, CannotListen, InsecureTransport, InvalidService.
+ * Makes a server that listens when it is given services; what is not given has its section's default. Fails with
+ * InvalidConfig when a file of TLS is missing or does not fit; the certificates are followed until the scope closes. Its
+ * other errors are those of `serve`: AddressInUse, CannotListen, InsecureTransport, InvalidService.
  */
-export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<GrpcServer["Service"]> =>
-  Effect.sync(() => {
+export const makeLive = (
+  given: Partial<GrpcServerOptions> = {}
+): Effect.Effect<GrpcServer["Service"], InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
     const options = { ...defaults, ...given }
     let core: Serve.Core | undefined
     let used = false
@@ -65,7 +72,8 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
       ]
     })
     const ours = new Set<string>()
-    const injector = native.createConnectionInjector(grpc.ServerCredentials.createInsecure())
+    const tls = yield* Tls.server(options)
+    const injector = Pings.createInjector(native, yield* Clock.Clock)
 
     const drain = Effect.fnUntraced(function* (listener: Listener.Listener, core: Serve.Core) {
       yield* Effect.logInfo("grpc server stopping")
@@ -92,7 +100,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
         if (used) return yield* Serve.invalid("a second time; give all handlers to one GrpcServer.serve")
         used = true
         const { host, port, env } = options
-        if (!options.allowInsecure && (env === "prod" || !Listener.isLoopback(host))) {
+        if (tls === undefined && !options.allowInsecure && (env === "prod" || !Listener.isLoopback(host))) {
           const reason = new InsecureTransport({ address: Listener.formatAddress(host, port) })
           return yield* new GrpcError({ reason })
         }
@@ -107,7 +115,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
           if (Result.isFailure(added)) return yield* Serve.invalid("descriptors that do not decode")
         }
         yield* Effect.acquireRelease(
-          Listener.listen(host, port, (socket) => injector.injectConnection(socket)),
+          Listener.listen(host, port, (socket) => injector.injectConnection(socket), tls),
           (listener) => drain(listener, made)
         ).pipe(Effect.map((listener) => (address = listener.address)))
         yield* Effect.forkScoped(made.run)
@@ -117,7 +125,7 @@ export const makeLive = (given: Partial<GrpcServerOptions> = {}): Effect.Effect<
   })
 
 /** As {@link GrpcServerLive}, with options in place of the configuration. See {@link makeLive}. */
-export const layerLive = (options: Partial<GrpcServerOptions> = {}): Layer.Layer<GrpcServer> =>
+export const layerLive = (options: Partial<GrpcServerOptions> = {}): Layer.Layer<GrpcServer, InvalidConfig> =>
   Layer.effect(GrpcServer, makeLive(options))
 
 /** A server of @grpc/grpc-js, on sections `server` and `grpc`. It listens from `GrpcServer.serve` to the end of that. */

@@ -223,7 +223,8 @@ export const suite = <E>(name: string, layer: Backend<E>): void => {
             }
           }
         ) {}
-        const Api = Grpc.api(GameApi.definition, { healthCheck: { errors: [Throwing] } })
+        const { healthCheck } = GameApi.definition
+        const Api = Grpc.api({ healthCheck }, { healthCheck: { errors: [Throwing], public: true } })
         const built = handlers({ healthCheck: () => new Throwing() })
         const game = yield* start(layer(), { ...built, api: Api })
         assert.strictEqual((yield* reasonOf(game.healthCheck({})))._tag, "Internal")

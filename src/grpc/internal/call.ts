@@ -7,12 +7,13 @@ import type * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import { Call, Deadline, type Metadata, type Peer } from "../Call.ts"
 import { codes } from "../GrpcError.ts"
 import { monotonicMillis } from "./clock.ts"
 import { detailsKey } from "./details.ts"
 import { type Failure, refusal, Refused } from "./failure.ts"
+import type { Limiter } from "./concurrency.ts"
+import type { Observation, Observer } from "./observe.ts"
 import type { Exchange, Route } from "./route.ts"
 import * as Traceparent from "./traceparent.ts"
 import type { Entries, ServerCall, ServerListener, Status } from "./transport.ts"
@@ -43,9 +44,13 @@ export interface Calls {
   readonly maxMessageSize: number
 }
 
-/** A route on the context that its handler runs on. */
+/** A route with what all its calls share. */
 export interface Target extends Route {
+  /** Its handler runs on it. */
   readonly context: Context.Context<never>
+  readonly observer: Observer
+  /** Of a method with one response: how many its handler runs at once. */
+  readonly limiter: Limiter | undefined
 }
 
 /** Takes a call off those that have to end in time. */
@@ -77,6 +82,11 @@ export const stopping = refusal("UNAVAILABLE", "the server is stopping")
 
 const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
 
+const overloaded = refusal("RESOURCE_EXHAUSTED", "overloaded")
+
+/** The rest is noise, and makes lines long. */
+const toMicroseconds = (seconds: number): number => Math.round(seconds * 1e6) / 1e6
+
 const none: Entries = []
 
 const ok: Status = { code: 0, details: "OK", trailers: none }
@@ -97,11 +107,12 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   readonly #calls: Calls
   readonly #target: Target
   readonly #transport: ServerCall
-  readonly #startedAt: number
+  readonly #observation: Observation
   readonly deadline: number
   since: number
-  #context: Context.Context<never>
   #fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** When the limiter let it in. */
+  #admittedAt = 0
   #request: Buffer | undefined
   /** Takes the next request of a stream. */
   #reader: ((next: Effect.Effect<readonly [unknown], Cause.Done>) => void) | undefined
@@ -121,8 +132,9 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     this.#calls = calls
     this.#target = target
     this.#transport = transport
-    this.#context = target.context
-    this.since = this.#startedAt = monotonicMillis(calls.clock)
+    const parent = Traceparent.decode(transport.metadata.get(Traceparent.key)[0])
+    this.#observation = target.observer.start(target.context, parent)
+    this.since = this.#observation.startedAt
     const latest = target.responseStream ? Infinity : calls.clock.currentTimeMillisUnsafe() + calls.maxDeadlineMillis
     this.deadline = Math.min(transport.deadline, latest)
   }
@@ -130,15 +142,12 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   /** Called once, before any of its listener's methods. */
   start(): void {
     const { requestStream, responseStream } = this.#target
-    const { metadata } = this.#transport
     // A stream of responses may last, but a single request must come in time.
     if (!requestStream || !responseStream) this.#calls.open.add(this)
     if (responseStream) this.#calls.standing.add(this)
     const refused =
-      responseStream && this.#calls.isStopping ? stopping : metadataRefusal(metadata, this.#calls.maxMetadataSize)
+      responseStream && this.#calls.isStopping ? stopping : metadataRefusal(this.metadata, this.#calls.maxMetadataSize)
     if (refused !== undefined) return this.end(refused)
-    const parent = Traceparent.decode(metadata.get(Traceparent.key)[0])
-    if (parent !== undefined) this.#context = Context.add(this.#context, Tracer.ParentSpan, parent)
     this.#transport.read()
     if (requestStream) this.#run()
   }
@@ -177,14 +186,14 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     this.#closed = true
     if (!this.#ended) {
       this.#ended = true
-      this.#logFailure(this.#isPastDeadline() ? pastDeadline : refusal("CANCELLED", "cancelled by the caller"))
+      this.#fail(this.#isPastDeadline() ? pastDeadline : refusal("CANCELLED", "cancelled by the caller"))
     }
     this.#stop()
   }
 
   end(failure: Failure): void {
     if (!this.#ended) {
-      this.#logFailure(failure)
+      this.#fail(failure)
       const trailers: Array<readonly [string, string | Buffer]> = [...(this.#trailers ?? none)]
       if (failure.details !== undefined) trailers.push([detailsKey, failure.details])
       this.#finish({ code: codes.indexOf(failure.code), details: failure.message, trailers })
@@ -196,7 +205,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (!this.#ended && !this.#sending) return this.end(failure)
     if (!this.#ended) {
       this.#ended = true
-      this.#logFailure(failure)
+      this.#fail(failure)
     }
     // What was sent is not read.
     if (!this.#closed) this.#transport.reset()
@@ -274,7 +283,12 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   #run(): void {
     if (this.#isPastDeadline()) return this.end(pastDeadline)
-    const context = Context.add(Context.add(this.#context, Call, this), Deadline, this.deadline)
+    const { limiter } = this.#target
+    if (limiter !== undefined) {
+      if (!limiter.tryAcquire()) return this.end(overloaded)
+      this.#admittedAt = monotonicMillis(this.#calls.clock)
+    }
+    const context = Context.add(Context.add(this.#observation.context, Call, this), Deadline, this.deadline)
     const fiber = Effect.runForkWith(context)(this.#target.run(this))
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#onExit(exit)
@@ -291,6 +305,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   #onExit(exit: Exit.Exit<unknown, unknown>): void {
     this.#fiber = undefined
+    this.#release()
     if (this.#ended) {
       // Nobody waits for it, but a bug that shows only in a cancelled handler is a bug.
       if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
@@ -306,6 +321,14 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (this.#closed) this.#leave()
   }
 
+  #release(): void {
+    const { limiter, requestStream } = this.#target
+    if (limiter === undefined) return
+    // How long a stream of requests takes is up to the client.
+    if (requestStream) limiter.release(0, "dropped")
+    else limiter.release(monotonicMillis(this.#calls.clock) - this.#admittedAt, this.#ended ? "dropped" : "ok")
+  }
+
   #reply(response: Buffer): void {
     if (!this.#refuseLarge(response)) this.#send(response, () => this.#succeed())
   }
@@ -315,7 +338,8 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     // Its deadline has ended the call already.
     if (this.#isPastDeadline()) return this.end(pastDeadline)
     this.#sending = false
-    if (!this.#target.isOurs) this.#log("Info", "grpc call success", { code: "OK", duration: this.#seconds() })
+    const duration = toMicroseconds(this.#observation.end("OK"))
+    if (!this.#target.isOurs) this.#log("Info", "grpc call success", { code: "OK", duration })
     this.#finish(this.#trailers === undefined ? ok : { ...ok, trailers: this.#trailers })
   }
 
@@ -396,18 +420,14 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   // --- the log
 
-  /** To the microsecond: the rest is noise, and makes lines long. */
-  #seconds(): number {
-    return Math.round((monotonicMillis(this.#calls.clock) - this.#startedAt) * 1000) / 1e6
-  }
-
-  #logFailure({ code, level, fields, cause, message }: Failure): void {
+  #fail({ code, level, fields, cause, message }: Failure): void {
+    const duration = toMicroseconds(this.#observation.end(code, cause))
     const error = fields === undefined ? { error: message } : fields
-    this.#log(level, "grpc call failed", { code, duration: this.#seconds(), ...error }, cause)
+    this.#log(level, "grpc call failed", { code, duration, ...error }, cause)
   }
 
   #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<unknown>): void {
-    const context = this.#context
+    const { context } = this.#observation
     if (LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
     const annotations = { ...Context.get(context, References.CurrentLogAnnotations), ...fields }
     const log = Effect.logWithLevel(level)

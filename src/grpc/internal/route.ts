@@ -10,6 +10,7 @@ import type { Call } from "../Call.ts"
 import type { Service } from "../GrpcServer.ts"
 import type { AnyMiddleware, Served } from "../Middleware.ts"
 import { type Failure, failureOf, refusal, Refused } from "./failure.ts"
+import * as Rate from "./rate.ts"
 import * as Validate from "./validate.ts"
 
 type AnyCall = Call["Service"]
@@ -33,12 +34,11 @@ export interface Route {
   readonly isPublic: boolean
   /** A service of our own: its calls are neither limited nor told in the log when they succeed. */
   readonly isOurs: boolean
-  readonly rate: RateRule | undefined
   /** A request that fits, or why it does not. */
   readonly decode: (bytes: Buffer) => unknown
   readonly encode: (response: unknown) => Buffer
   /**
-   * All that its fiber does: knows the caller, decodes, validates, then middleware and handler. Gives the encoded
+   * All that its fiber does: knows the caller, and how often it calls, decodes, validates, then middleware and handler. Gives the encoded
    * response, or nothing of interest when there is a stream of them. What it throws is a defect of its fiber.
    */
   readonly run: (exchange: Exchange) => Effect.Effect<unknown, unknown>
@@ -122,47 +122,76 @@ const decoder = (domain: string, method: Method, { request }: Rules): ((bytes: B
   }
 }
 
-/**
- * The routes of a service. Its callers are known by the Authenticator of `context`, which methods that are not public
- * need; error ids are drawn from its Random.
- */
+const limited = new Refused(refusal("RESOURCE_EXHAUSTED", "rate limit exceeded"))
+
+/** Refuses callers that call too often. Without a rule of its own a method goes by the one that holds for each principal. */
+const limit = (
+  name: string,
+  rule: RateRule,
+  context: Context.Context<never>,
+  serve: (exchange: Exchange) => Effect.Effect<unknown, unknown>
+): ((exchange: Exchange, principal?: Principal["Service"]) => Effect.Effect<unknown, unknown>) => {
+  const rate = Rate.make(name, rule, context)
+  const callerOf = ({ peer }: Exchange, principal?: Principal["Service"]): string => {
+    if (rule.by === "all") return ""
+    return rule.by === "principal" && principal !== undefined ? principal.playerId : peer.address
+  }
+  return (exchange, principal) => {
+    const may = rate.check(callerOf(exchange, principal))
+    if (typeof may === "boolean") return may ? serve(exchange) : Effect.fail(limited)
+    return Effect.flatMap(may, (may) => (may ? serve(exchange) : Effect.fail(limited)))
+  }
+}
+
+/** What the routes of a server share. */
+export interface Shared {
+  /** With the Authenticator, which methods that are not public need, and with Random, which draws error ids. */
+  readonly context: Context.Context<never>
+  /** Calls of one principal to one method in a second; 0 for any. */
+  readonly rateLimit: number
+}
+
+/** The routes of a service; `isOurs` as in {@link Route}. */
 export const make = (
   { api, handlers, middleware }: Service,
-  context: Context.Context<never>,
+  { context, rateLimit }: Shared,
   isOurs = false
 ): ReadonlyArray<Route> => {
   const authenticator = Context.getOrUndefined(context as Context.Context<Authenticator>, Authenticator)
+  const byPrincipal: RateRule | undefined =
+    rateLimit === 0 ? undefined : { limit: rateLimit, window: "1 second", by: "principal" }
   return Object.entries(api.definition).map(([name, method]): Route => {
     const rules = api.rules[name] ?? {}
     const { path, requestStream, responseStream } = method
     const isPublic = rules.public === true
-    const around_ = middleware.filter(({ covers }) => covers(name as never)).map(({ middleware }) => middleware)
+    const covering = middleware.filter(({ covers }) => covers(name as never)).map(({ middleware }) => middleware)
     const handler = handlers[name] as unknown as Handler
     const encode = method.responseSerialize as (response: unknown) => Buffer
     const decode = decoder(api.name, method, rules)
     const handle: Run = responseStream ? runMany(handler) : runOne(handler, encode)
-    const run = around_.length === 0 ? handle : checked(around_.reduce(around, handle))
+    const run = covering.length === 0 ? handle : checked(covering.reduce(around, handle))
     const serve = (exchange: Exchange): Effect.Effect<unknown, unknown> => {
       if (requestStream) return run(exchange.requests, exchange)
       const request = decode(exchange.request)
       return request instanceof Refused ? Effect.fail(request) : run(request, exchange)
     }
-    const errors = [...(rules.errors ?? []), ...around_.flatMap(({ errors }) => errors)]
+    const rule = rules.rate ?? (isPublic ? undefined : byPrincipal)
+    const admit = rule === undefined ? serve : limit(path.slice(1), rule, context, serve)
+    const errors = [...(rules.errors ?? []), ...covering.flatMap(({ errors }) => errors)]
     return {
       path,
       requestStream,
       responseStream,
       isPublic,
       isOurs,
-      rate: rules.rate,
       decode,
       encode,
       run:
         isPublic || authenticator === undefined
-          ? (exchange) => Effect.suspend(() => serve(exchange))
+          ? (exchange) => Effect.suspend(() => admit(exchange))
           : (exchange) =>
               Effect.flatMap(Effect.mapError(authenticator.authenticate(exchange), notAuthenticated), (principal) =>
-                Effect.provideService(serve(exchange), Principal, principal)
+                Effect.provideService(admit(exchange, principal), Principal, principal)
               ),
       failure: failureOf(api.name, errors, Context.get(context, Random.Random))
     }

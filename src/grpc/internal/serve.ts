@@ -10,8 +10,10 @@ import { GrpcError, InvalidService } from "../GrpcError.ts"
 import type { ServeOptions, Service } from "../GrpcServer.ts"
 import * as Call from "./call.ts"
 import { monotonicMillis } from "./clock.ts"
+import * as Concurrency from "./concurrency.ts"
 import { refusal } from "./failure.ts"
 import * as Health from "./health.ts"
+import * as Observe from "./observe.ts"
 import * as Route from "./route.ts"
 import type { Accept, ServerCall, ServerListener } from "./transport.ts"
 
@@ -76,17 +78,26 @@ const idle = (calls: Call.Calls): Effect.Effect<void> =>
 const targetsOf = (
   services: ReadonlyArray<Service>,
   health: Service,
+  settings: GrpcSettings,
   context: Context.Context<never>
 ): Effect.Effect<ReadonlyMap<string, Call.Target>, GrpcError> => {
   const targets = new Map<string, Call.Target>()
+  const clock = Context.get(context, Clock.Clock)
+  const { concurrencyLimit, rateLimit } = settings
   const knows = Option.isSome(Context.getOption(context as Context.Context<Authenticator>, Authenticator))
   for (const service of [...services, health]) {
-    for (const route of Route.make(service, context, service === health)) {
-      const { isPublic, path } = route
+    for (const route of Route.make(service, { context, rateLimit }, service === health)) {
+      const { isOurs, isPublic, path, responseStream } = route
       if (targets.has(path)) return Effect.fail(invalid(`the method ${path} twice`))
       if (!isPublic && !knows) return Effect.fail(invalid(`${path}, which is not public, without an Authenticator`))
       const annotations = { ...Context.get(context, References.CurrentLogAnnotations), method: path }
-      targets.set(path, { ...route, context: Context.add(context, References.CurrentLogAnnotations, annotations) })
+      targets.set(path, {
+        ...route,
+        // Flat, so that what is added for a call is a cheap overlay.
+        context: Context.makeUnsafe(new Map(context.mapUnsafe).set(References.CurrentLogAnnotations.key, annotations)),
+        observer: Observe.makeObserver("server", path, context),
+        limiter: isOurs || responseStream ? undefined : Concurrency.make({ limit: concurrencyLimit, clock })
+      })
     }
   }
   return Effect.succeed(targets)
@@ -103,7 +114,7 @@ export const make = (
     const stranger = Object.keys(options.health ?? {}).find((name) => !names.includes(name))
     if (stranger !== undefined) return yield* invalid(`the health of ${stranger}, which is not among the services`)
     const health = Health.make(names, options.health)
-    const targets = yield* targetsOf(services, health.service, yield* Effect.context<never>())
+    const targets = yield* targetsOf(services, health.service, settings, yield* Effect.context<never>())
     const calls: Call.Calls = {
       clock: yield* Clock.Clock,
       open: new Set(),
