@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { TestClock } from "effect/testing"
-import { connect, GrpcNetwork, makePump, type Pump, type ServerOptions } from "../../src/grpc/internal/embedded.ts"
+import { GrpcNetwork, makePump, type Pump, type ServerOptions, transport } from "../../src/grpc/internal/embedded.ts"
 import type { ClientListener, Entries, ServerCall, ServerListener } from "../../src/grpc/internal/transport.ts"
 
 const ok = { code: 0, details: "OK", trailers: [] }
@@ -82,7 +82,8 @@ const make = (options: Partial<ServerOptions> = {}) => {
       ...options
     })!
   const server = listen()
-  const connection = connect(network, pump, 2000)(server.address)
+  const place = { address: server.address, authority: server.address, keepalive: false }
+  const connection = transport(network, pump, 2000).connect(place)
   const open = (metadata: Entries = [], deadline = Infinity) => {
     const told: Array<string> = []
     const call = connection.open("/a/b", metadata, deadline, listenerInto(told))
@@ -180,7 +181,6 @@ describe("a call in memory", () => {
         sender.send(Buffer.alloc(995), next)
       }
       next()
-      pump.settle()
       // 65 of them, with their frames, fit; the one that does not is on its way.
       assert.strictEqual(sent, 66)
       reader.read()
@@ -193,15 +193,15 @@ describe("a call in memory", () => {
   }
 
   it("counts empty messages as well", () => {
-    const { open, pump } = make()
+    const { open } = make()
     const { call } = open()
     let sent = 0
-    const next = () => {
+    let room = true
+    while (room) {
+      room = false
+      call.send(Buffer.alloc(0), () => (room = true))
       sent++
-      call.send(Buffer.alloc(0), next)
     }
-    next()
-    pump.settle()
     assert.strictEqual(sent, 65_535 / 5 + 1)
   })
 
@@ -222,6 +222,40 @@ describe("a call in memory", () => {
     large.call.cancel()
     pump.settle()
     assert.deepStrictEqual(serving.told, ["close", "close"])
+  })
+
+  it("that is over for the server keeps its rest for the client, whatever the server does", () => {
+    const { open, pump, server, serving } = make()
+    const { call, told } = open()
+    pump.settle()
+    serving.call.read()
+    serving.call.send(Buffer.from("1"), none)
+    serving.call.end(ok)
+    pump.settle()
+    call.send(Buffer.from("too late"), none)
+    server.cut()
+    pump.settle()
+    assert.deepStrictEqual([told, serving.told], [["headers {}"], ["close"]])
+    call.read()
+    pump.settle()
+    assert.deepStrictEqual(told, ["headers {}", "message 1", "end 0 sent OK {}"])
+    assert.deepStrictEqual(serving.told, ["close"])
+  })
+
+  it("can be refused at once", () => {
+    const { network, pump } = make()
+    let closed = 0
+    const accept = (call: ServerCall): ServerListener => {
+      call.end({ code: 12, details: "no", trailers: [] })
+      return { onMessage: none, onHalfClose: none, onClose: () => void closed++ }
+    }
+    const { address } = network.listen("refusing", 80, { accept, maxMessageSize: 1, maxConcurrentStreams: 1 })!
+    const told: Array<string> = []
+    const connection = transport(network, pump, 1).connect({ address, authority: address, keepalive: false })
+    for (let i = 0; i < 2; i++) connection.open("/a/b", [], Infinity, listenerInto(told))
+    pump.settle()
+    assert.deepStrictEqual(told, ["end 12 sent no {}", "end 12 sent no {}"])
+    assert.strictEqual(closed, 2)
   })
 })
 
@@ -385,12 +419,27 @@ describe("a connection in memory", () => {
       assert.deepStrictEqual(told, ["end 14 not sent the connection is closed {}"])
   })
 
-  it("that is closed while it connects stays closed", () => {
-    const { connection, pump } = make()
-    connection.connect()
-    connection.close()
+  it("stays as it is once it is closed, wherever it was", () => {
+    for (const before of ["connecting", "ready", "failing"] as const) {
+      const { connection, listen, pump, server } = make()
+      if (before === "failing") server.close()
+      connection.connect()
+      if (before !== "connecting") pump.settle()
+      connection.close()
+      pump.settle()
+      server.close()
+      pump.settle()
+      listen(Number(server.address.split(":")[1]))
+      pump.settle()
+      assert.strictEqual(connection.connectivity(), before)
+    }
+  })
+
+  it("does not connect before it is told to or has a call", () => {
+    const { connection, listen, pump } = make()
+    listen()
     pump.settle()
-    assert.strictEqual(connection.connectivity(), "connecting")
+    assert.strictEqual(connection.connectivity(), "idle")
   })
 })
 
@@ -399,8 +448,9 @@ describe("a network", () => {
 
   it("gives free ports away, and no address twice", () => {
     const network = new GrpcNetwork()
+    network.listen("127.0.0.1", 49_152, options)
     const addresses = ["127.0.0.1", "127.0.0.1", "::1"].map((host) => network.listen(host, 0, options)!.address)
-    assert.strictEqual(new Set(addresses).size, 3)
+    assert.strictEqual(new Set(["127.0.0.1:49152", ...addresses]).size, 4)
     assert.match(addresses[2]!, /^\[::1\]:\d+$/)
     const taken = Number(addresses[0]!.split(":")[1])
     assert.isUndefined(network.listen("0.0.0.0", taken, options))

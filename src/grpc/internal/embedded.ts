@@ -11,6 +11,7 @@ import type {
   Accept,
   ClientCall,
   ClientListener,
+  ClientTransport,
   Connection,
   Connectivity,
   Ended,
@@ -65,6 +66,8 @@ const metadataOf = (entries: Entries): Metadata => {
   return { get: (name) => values[name.toLowerCase()] ?? [], toJSON: () => values }
 }
 
+const none = (): void => {}
+
 /** Something on its way: it arrives when the receiver asks for it, or as soon as all before it has. */
 interface Item {
   readonly size: number
@@ -86,13 +89,14 @@ class Pipe {
     this.#pump = pump
   }
 
-  /** Sends; `sent` is told when what waits fits into the window. */
-  put(item: Item, sent?: () => void): void {
+  /** Sends; `sent` is told, at once or later, when what waits fits into the window. */
+  put(item: Item, sent: () => void): void {
     if (this.#closed) return
     this.#items.push(item)
     this.#held += item.size
-    if (sent !== undefined) this.#senders.push(sent)
     this.#flow()
+    if (this.#held > windowSize) this.#senders.push(sent)
+    else sent()
   }
 
   /** Asks for one message more. */
@@ -150,7 +154,7 @@ class Exchange {
   readonly #stopTimer: () => void
   #server: ServerListener | undefined
   #maxRequestSize = 0
-  #onLeave = () => {}
+  #onLeave = none
   #accepted = false
   #headersSent = false
   #over = false
@@ -189,7 +193,7 @@ class Exchange {
         sent
       )
     },
-    halfClose: () => this.#requests.put({ size: 0, asked: true, arrive: () => this.#server!.onHalfClose() }),
+    halfClose: () => this.#requests.put({ size: 0, asked: true, arrive: () => this.#server!.onHalfClose() }, none),
     cancel: () => this.fail(cancelled, "cancelled by the client")
   }
 
@@ -210,7 +214,9 @@ class Exchange {
     },
     end: (status) =>
       // As with a socket, the server is done when the rest fits into what the client may leave unread.
-      this.#responses.put({ size: 0, asked: false, arrive: () => this.#finish(status) }, () => this.#leave()),
+      this.#responses.put({ size: 0, asked: false, arrive: () => this.#finish(status) }, () =>
+        this.#pump.later(() => this.#leave())
+      ),
     reset: () => this.fail(cancelled, "reset by the server")
   })
 
@@ -256,7 +262,7 @@ class Exchange {
     if (this.#headersSent) return
     this.#headersSent = true
     const arrive = () => this.#client.onHeaders(metadataOf(entries))
-    this.#responses.put({ size: 0, asked: false, arrive })
+    this.#responses.put({ size: 0, asked: false, arrive }, none)
   }
 
   #message(message: Buffer, receive: (copy: Buffer) => void): Item {
@@ -465,8 +471,10 @@ class EmbeddedConnection implements Connection {
   }
 }
 
-/** Connects to addresses of a network; `maxMessageSize` in bytes, for both directions. */
-export const connect =
-  (network: GrpcNetwork, pump: Pump, maxMessageSize: number) =>
-  (address: string): Connection =>
-    new EmbeddedConnection(network, pump, address, maxMessageSize)
+/** What a client in a network stands on; `maxMessageSize` in bytes, for both directions. */
+export const transport = (network: GrpcNetwork, pump: Pump, maxMessageSize: number): ClientTransport => ({
+  connect: ({ address }) => new EmbeddedConnection(network, pump, address, maxMessageSize),
+  now: pump.now,
+  // What does not leave the process is nobody's to read.
+  refuse: () => undefined
+})
