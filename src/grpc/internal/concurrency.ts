@@ -10,6 +10,8 @@ const windowSamples = 50
 /** When calls are rare it has to do with what there is. */
 const longWindowMillis = 1000
 const longWindowSamples = 20
+/** When nothing was inside for so long, what was before it is forgotten. */
+const quietMillis = 1000
 
 /** Calls are taken to queue from twice the handler's own time on; a few milliseconds more are the process's, not its. */
 const tolerance = 2
@@ -17,7 +19,7 @@ const slackMillis = 5
 /** What is left of the rate when fewer calls at once did harm. */
 const harm = 0.6
 
-const leastLimit = 2
+const leastLimit = 3
 /** How fast a limit grows in a window without queues, and how fast what is known of the handler follows it. */
 const growth = 0.1
 const down = 0.1
@@ -109,12 +111,15 @@ class AdaptiveLimiter implements Limiter {
   readonly #window = new Window()
   #limit: number
   #inside = 0
+  /** Since when nothing was inside, when nothing is. */
+  #quietSince: number
   /** What the handler takes when nothing queues, once that is known. */
   #own: Latency | undefined
   /** How many calls ended in a millisecond when the limit was cut; 0 as long as it is not. */
   #rateBefore = 0
   /** The limit to go back to after a try with fewer; 0 when there is none. */
   #tried = 0
+  #triedAt = 0
   #isSettled = false
   #tryAt = Infinity
 
@@ -122,13 +127,15 @@ class AdaptiveLimiter implements Limiter {
     this.#most = most
     this.#limit = most
     this.#clock = clock
-    this.#window.restart(monotonicMillis(clock))
+    this.#quietSince = monotonicMillis(clock)
+    this.#window.restart(this.#quietSince)
   }
 
   readonly limit = (): number => Math.floor(this.#limit)
 
   readonly tryAcquire = (): boolean => {
-    if (this.#inside >= Math.floor(this.#limit) && !this.#wasQuiet()) {
+    if (this.#inside === 0) this.#wake()
+    if (this.#inside >= Math.floor(this.#limit)) {
       this.#window.isBound = true
       return false
     }
@@ -138,6 +145,7 @@ class AdaptiveLimiter implements Limiter {
 
   readonly release = (latencyMillis: number, outcome: "ok" | "dropped"): void => {
     this.#inside--
+    if (this.#inside === 0) this.#quietSince = monotonicMillis(this.#clock)
     // A caller that gave up early says nothing of the handler.
     if (outcome === "dropped" && latencyMillis < targetOf(this.#own?.median ?? 0)) return
     const window = this.#window
@@ -151,13 +159,12 @@ class AdaptiveLimiter implements Limiter {
   }
 
   /** After a quiet time the limit is that of another time: it says nothing of a burst now. */
-  #wasQuiet(): boolean {
+  #wake(): void {
     const now = monotonicMillis(this.#clock)
-    const elapsed = now - this.#window.startedAt
-    if (elapsed < longWindowMillis || this.#window.samples >= longWindowSamples) return false
+    const quiet = now - this.#quietSince
+    if (quiet < quietMillis) return
     this.#window.restart(now)
-    this.#grow(elapsed, 1)
-    return this.#inside < Math.floor(this.#limit)
+    this.#grow(quiet, 1)
   }
 
   #look(now: number, elapsed: number): void {
@@ -191,12 +198,12 @@ class AdaptiveLimiter implements Limiter {
     const room = Math.min(1, 1 - slownessOf(own, latency))
     if (isBound && room < 0.5) {
       if (this.#tryAt === Infinity) this.#tryAt = now + Math.max(3 * windowMillis, 5 * latency.mean)
-      if (now >= this.#tryAt) return this.#beginTry()
+      if (now >= this.#tryAt) return this.#beginTry(now)
     } else if (!isBound) {
       this.#tryAt = Infinity
       this.#rateBefore = 0
     }
-    this.#grow(elapsed, room)
+    this.#grow(isBound ? windowMillis : elapsed, room)
     // What takes longer while calls are refused may be what queues.
     this.#own = follow(own, latency, isBound ? 0 : up)
   }
@@ -208,7 +215,8 @@ class AdaptiveLimiter implements Limiter {
   }
 
   /** Under a long overload nothing shows what the handler takes by itself: for a moment few enough are let in. */
-  #beginTry(): void {
+  #beginTry(now: number): void {
+    this.#triedAt = now
     this.#isSettled = false
     this.#tried = this.#limit
     this.#limit = Math.max(1, this.#limit / 4)
@@ -221,10 +229,9 @@ class AdaptiveLimiter implements Limiter {
     this.#own = latency
     this.#limit = this.#tried
     this.#tried = 0
-    // As long as it gets faster there is more to find; then it costs too much to be done often.
-    const isFaster = latency.median < own.median * 0.8
-    this.#tryAt =
-      now + (isFaster ? Math.max(3 * windowMillis, 5 * latency.mean) : 50 * Math.max(windowMillis, latency.mean))
+    // As long as it gets faster there is more to find; then it is seldom done, for what it costs.
+    const took = now - this.#triedAt
+    this.#tryAt = now + (latency.median < own.median * 0.8 ? took : 20 * took)
   }
 }
 

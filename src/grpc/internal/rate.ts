@@ -130,6 +130,7 @@ export const make = (method: string, rule: RateRule, context: Context.Context<ne
         if (Exit.isSuccess(exit) && exit.value._tag === "Some") {
           if (!isAlone) return Effect.succeed(true)
           isAlone = false
+          askAgainAt = 0
           return Effect.as(Effect.logInfo("rate limits are shared again").pipe(Effect.annotateLogs({ method })), true)
         }
         askAgainAt = monotonicMillis(clock) + storePause
