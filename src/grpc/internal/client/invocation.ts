@@ -1,0 +1,279 @@
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Tracer from "effect/Tracer"
+import type { CallOptions, DomainError } from "../../Api.ts"
+import { Deadline, type Metadata } from "../../Call.ts"
+import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument } from "../../GrpcError.ts"
+import * as Traceparent from "../traceparent.ts"
+import type { ClientCall, ClientListener, Ended, Entries } from "../transport.ts"
+import type { Balancer } from "./balance.ts"
+import { isLoss } from "./breaker.ts"
+import type { Instance } from "./instance.ts"
+import type { Pool } from "./pool.ts"
+import { type Remote, toError } from "./remote.ts"
+
+/** What the calls of one client have in common. */
+export interface Caller {
+  readonly pool: Pool
+  readonly balancer: Balancer
+  /** How many instances it connects to. */
+  readonly reach: "all" | "first"
+  readonly deadlineMillis: number
+  readonly attemptMillis: number
+  readonly maxAttempts: number
+  readonly maxMessageSize: number
+  readonly waitForReady: boolean
+  /** Draws from 0 to below 1. */
+  readonly random: () => number
+}
+
+/** The longest first pause before a further try, doubled for each, and the longest of all, in milliseconds. */
+const [firstPause, longestPause] = [20, 1000]
+
+const legalName = /^[\d_.a-z-]+$/
+const legalValue = /^[ -~]*$/
+
+/** The metadata to send; nothing when it cannot be sent. */
+const entriesOf = (
+  metadata: Readonly<Record<string, string>> | undefined,
+  span: Tracer.AnySpan | undefined
+): Entries | undefined => {
+  const entries: Array<readonly [string, string]> = []
+  if (span !== undefined) entries.push([Traceparent.key, Traceparent.encode(span)])
+  for (const key in metadata) {
+    const name = key.toLowerCase()
+    if (!legalName.test(name) || name.endsWith("-bin") || !legalValue.test(metadata[key]!)) return undefined
+    entries.push([name, metadata[key]!])
+  }
+  return entries
+}
+
+/** How long a call may take: what was asked for, the default, or without end where responses stream. */
+const ownMillis = ({ deadlineMillis }: Caller, { responseStream }: Remote, { deadline }: CallOptions): number => {
+  if (deadline !== undefined) return Duration.toMillis(Duration.fromInputUnsafe(deadline))
+  return responseStream ? Infinity : deadlineMillis
+}
+
+/** The status of a call that never had one. */
+const codeOf = ({ reason }: GrpcError): Code => {
+  switch (reason._tag) {
+    case "DeadlineExceeded":
+      return "DEADLINE_EXCEEDED"
+    case "InvalidArgument":
+      return "INVALID_ARGUMENT"
+    case "ResourceExhausted":
+      return "RESOURCE_EXHAUSTED"
+    default:
+      return "UNAVAILABLE"
+  }
+}
+
+/** Whether a call that failed so was not processed, or may be repeated, and another try may find a better server. */
+const isRepeatable = (error: DomainError): boolean =>
+  error instanceof GrpcError && (error.reason._tag === "Unavailable" || error.reason._tag === "DeadlineExceeded")
+
+/**
+ * A call from its first try to its last. It is called back by the connection for every event of a try, and written
+ * without Effect where a call passes that succeeds at once.
+ */
+export abstract class Invocation implements ClientListener {
+  protected readonly caller: Caller
+  protected readonly remote: Remote
+  /** Whether it has gone through the circuit breaker from its start. */
+  isGuarded = false
+  /** Whether nothing of it is lost when it is tried again. */
+  protected isWhole: boolean
+  readonly #options: CallOptions
+  /** In milliseconds of the epoch; Infinity for none. */
+  readonly #deadline: number
+  readonly #entries: Entries | undefined
+  #instance: Instance | undefined
+  #call: ClientCall | undefined
+  #attempts = 0
+  /** A further try is put by for it. */
+  #reserved = false
+  #answered = false
+  /** Nobody waits for it any more. */
+  #over = false
+
+  constructor(caller: Caller, remote: Remote, options: CallOptions, context: Context.Context<never>) {
+    this.caller = caller
+    this.remote = remote
+    this.isWhole = !remote.requestStream
+    this.#options = options
+    this.#entries = entriesOf(options.metadata, Context.getOrUndefined(context, Tracer.ParentSpan))
+    this.#deadline = Math.min(caller.pool.now() + ownMillis(caller, remote, options), Context.get(context, Deadline))
+    caller.pool.budget.call()
+  }
+
+  /** Sends what there is to send. */
+  protected abstract onOpen(call: ClientCall): void
+  abstract onMessage(message: Buffer): void
+  /** The server has answered, with success. */
+  protected abstract onOk(): void
+  /** Goes on with that: a failure, or a further try. */
+  protected abstract onFailure(next: Effect.Effect<void, DomainError>): void
+
+  /** Whether it is made whatever happened to others. */
+  get waitsForReady(): boolean {
+    return this.#options.waitForReady ?? this.caller.waitForReady
+  }
+
+  /** Why it cannot be made. */
+  get refusal(): GrpcError | undefined {
+    if (this.#entries !== undefined) return this.#left > 0 ? undefined : this.#tooLate
+    const details = "the metadata cannot be encoded"
+    return new GrpcError({ reason: new InvalidArgument({ method: this.remote.name, details }) })
+  }
+
+  get #left(): number {
+    return this.#deadline - this.caller.pool.now()
+  }
+
+  get #tooLate(): GrpcError {
+    const details = "the deadline passed before the call was sent"
+    return new GrpcError({ reason: new DeadlineExceeded({ method: this.remote.name, details }) })
+  }
+
+  /** Whether a try begins at once; otherwise {@link ready} waits for an instance. */
+  get isReady(): boolean {
+    const { balancer, pool, reach } = this.caller
+    pool.wake(reach)
+    this.#instance = pool.pick(balancer, { now: pool.now(), key: this.#options.key, avoid: this.#instance })
+    return this.#instance !== undefined
+  }
+
+  /** Waits until {@link isReady}, or until there is no hope. */
+  readonly ready: Effect.Effect<void, DomainError> = Effect.suspend(() => {
+    if (this.isReady) return Effect.void
+    const { pool } = this.caller
+    const refusal = pool.refusal(this.remote.name)
+    if (refusal !== undefined && (pool.isClosed || !this.waitsForReady)) {
+      return this.failed(refusal, codeOf(refusal))
+    }
+    const changed = Effect.onInterrupt(pool.changed, () => Effect.sync(() => this.cancel()))
+    const inTime =
+      this.#deadline === Infinity
+        ? changed
+        : Effect.timeoutOrElse(changed, {
+            duration: Math.max(0, this.#left),
+            orElse: () => this.failed(this.#tooLate, "DEADLINE_EXCEEDED")
+          })
+    return Effect.andThen(inTime, this.ready)
+  })
+
+  /**
+   * Begins a try on the instance that was found. Of an idempotent method it ends early enough for another, when one is
+   * put by for it.
+   */
+  open(): void {
+    const { attemptMillis, maxAttempts, pool } = this.caller
+    const instance = this.#instance!
+    const now = pool.now()
+    this.#attempts++
+    this.#answered = false
+    this.#reserved =
+      this.remote.idempotent &&
+      this.isWhole &&
+      this.#attempts < maxAttempts &&
+      now + attemptMillis < this.#deadline &&
+      pool.budget.take()
+    pool.begin(instance, now)
+    const deadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
+    this.#call = instance.connection.open(this.remote.path, this.#entries!, deadline, this)
+    this.#call.read()
+    this.onOpen(this.#call)
+  }
+
+  onHeaders(metadata: Metadata): void {
+    this.#answered = true
+    this.#report(this.#options.onHeaders, metadata)
+  }
+
+  onEnd(ended: Ended): void {
+    const { pool } = this.caller
+    const instance = this.#instance!
+    if (this.#over) {
+      if (this.#reserved) pool.budget.giveBack()
+      return pool.end(instance, undefined)
+    }
+    if (ended.code === 0) {
+      if (this.#reserved) pool.budget.giveBack()
+      pool.end(instance, false)
+      this.#report(this.#options.onTrailers, ended.trailers)
+      return this.#over ? undefined : this.onOk()
+    }
+    const error = toError(this.remote, ended)
+    pool.end(instance, isLoss(error))
+    const pause = this.#pauseBefore(ended, error)
+    if (pause !== undefined) {
+      const slept = Effect.onInterrupt(Effect.sleep(pause), () => Effect.sync(() => this.cancel()))
+      return this.onFailure(Effect.andThen(slept, this.ready))
+    }
+    this.#report(this.#options.onTrailers, ended.trailers)
+    if (!this.#over) this.onFailure(this.failed(error, codes[ended.code] ?? "UNKNOWN"))
+  }
+
+  /** How long to wait before a further try; nothing when there is none. */
+  #pauseBefore(ended: Ended, error: DomainError): number | undefined {
+    const { maxAttempts, pool, random } = this.caller
+    const pause = random() * Math.min(longestPause, firstPause * 2 ** (this.#attempts - 1))
+    const may = this.isWhole && isRepeatable(error) && this.#attempts < maxAttempts && this.#left > pause
+    if (!this.#reserved && !(may && pool.budget.take())) return undefined
+    // A server that takes too long is no better than one that says nothing.
+    const answered = ended.code !== 4 && (this.#answered || Object.keys(ended.trailers.toJSON()).length > 0)
+    if (may && (!answered || pool.budget.takeAfterAnswer())) return pause
+    pool.budget.giveBack()
+    return undefined
+  }
+
+  /** Tells the caller's code something. What it throws is a defect of its call. */
+  #report(to: ((metadata: Metadata) => void) | undefined, metadata: Metadata): void {
+    if (to === undefined) return
+    const told = Result.try(() => to(metadata))
+    if (Result.isSuccess(told)) return
+    this.cancel()
+    this.onFailure(Effect.die(told.failure))
+  }
+
+  /** Its caller does not want it any more. */
+  cancel(): void {
+    if (this.#over) return
+    this.#finish("CANCELLED")
+    this.#call?.cancel()
+  }
+
+  /** It has failed on our side, while the server may still be at it. */
+  protected broken(error: DomainError, code: Code): Effect.Effect<never, DomainError> {
+    const failure = this.failed(error, code)
+    this.#call?.cancel()
+    return failure
+  }
+
+  /** It is not made at all, which says nothing of the target. */
+  refused(error: GrpcError): Effect.Effect<never, GrpcError> {
+    this.#finish(codeOf(error))
+    return Effect.fail(error)
+  }
+
+  /** It has ended with success. */
+  protected succeeded<A>(value: A): Effect.Effect<A, DomainError> {
+    this.#finish("OK")
+    const { breaker } = this.caller.pool
+    return !this.isGuarded && breaker.isSuspicious() ? breaker.told(Effect.succeed(value)) : Effect.succeed(value)
+  }
+
+  /** It has ended without. */
+  failed(error: DomainError, code: Code): Effect.Effect<never, DomainError> {
+    this.#finish(code)
+    const { breaker } = this.caller.pool
+    const tell = !this.isGuarded && (breaker.isSuspicious() || isLoss(error))
+    return tell ? breaker.told(Effect.fail(error)) : Effect.fail(error)
+  }
+
+  #finish(_code: Code): void {
+    this.#over = true
+  }
+}
