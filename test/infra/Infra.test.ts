@@ -84,6 +84,21 @@ RealServer.suite("postgres", "Infra", () => {
     })
   )
 
+  it.live("replaces a server that is no longer what would be started", () =>
+    Effect.gen(function* () {
+      const folder = join(yield* parent, "infra")
+      let isCurrent = true
+      const infra = Infra.make(folder, { postgres: { ...postgres, isCurrent: () => isCurrent } })
+      const first = yield* infra.up("up")
+      const pid = pidOf(folder)
+      assert.deepStrictEqual(yield* infra.up("up"), first)
+      isCurrent = false
+      assert.notDeepEqual(yield* infra.up("up"), first)
+      assert.isFalse(existsSync(`/proc/${pid}/cwd`))
+      yield* infra.down("up")
+    })
+  )
+
   it.live("takes processes of this machine where docker compose does not start", () =>
     Effect.gen(function* () {
       const docker = yield* fakeDocker()

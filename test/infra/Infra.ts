@@ -104,10 +104,12 @@ const isOurs = (pid: number, folder: string): boolean => {
 /** Those of its processes that still run. */
 const living = ({ pids, folder }: Started): ReadonlyArray<number> => pids.filter((pid) => isOurs(pid, folder))
 
-const isUp = (state: State, addresses: Addresses, name: string): Effect.Effect<boolean> => {
+const isUp = (state: State, addresses: Addresses, name: string, server: AnyServer): Effect.Effect<boolean> => {
   const address = addresses[name]
   const owned = state.processes[name]
-  if (address === undefined || !("port" in address)) return Effect.succeed(false)
+  if (address === undefined || !("port" in address) || server.isCurrent?.(address) === false) {
+    return Effect.succeed(false)
+  }
   if (owned === undefined ? !state.compose : living(owned).length < owned.pids.length) return Effect.succeed(false)
   return isListening(address.port)
 }
@@ -206,7 +208,9 @@ export const make = (folder: string, servers: Readonly<Record<string, AnyServer>
   const up = Effect.fnUntraced(function* (user: User) {
     const state = read(stateFile, nothing)
     const known = read<Addresses>(serversFile, {})
-    const absent = yield* Effect.filter(entries, ([name]) => Effect.map(isUp(state, known, name), (is) => !is))
+    const absent = yield* Effect.filter(entries, ([name, server]) =>
+      Effect.map(isUp(state, known, name, server), (is) => !is)
+    )
     const { addresses, ...rest } = absent.length === 0 ? { ...state, addresses: {} } : yield* startAll(absent, state)
     const now = Object.fromEntries(entries.map(([name]) => [name, addresses[name] ?? known[name]!]))
     write(serversFile, now)

@@ -26,6 +26,7 @@ export interface Running<A> {
  *   folder on its command line and outlives this process, in a process group of its own so that Ctrl-C does not reach
  *   it. Where the start fails, none of them is left
  * - `stopSignal`: makes it end at once and in order
+ * - `isCurrent`: whether one that runs is the one that would be started now; always, where nothing here can change it
  * - `compose`: its service in docker-compose.yml, the variable there for its port, the port inside, and the address.
  *   A server without one runs as processes of this machine also where docker answers
  */
@@ -33,6 +34,7 @@ export interface Server<A> {
   readonly install: Effect.Effect<void, Unavailable>
   readonly start: (folder: string) => Effect.Effect<Running<A>, Unavailable>
   readonly stopSignal: NodeJS.Signals
+  isCurrent?(address: A): boolean
   readonly compose?: Composed<A>
 }
 

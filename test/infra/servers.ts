@@ -1,5 +1,6 @@
 // Every real server that the tests use. A new kind is one file beside this and its lines here.
+import { goPeer } from "./peer.ts"
 import { postgres } from "./postgres.ts"
 import { redis, redisCluster, redisSentinel } from "./redis.ts"
 
-export const servers = { postgres, redis, redisCluster, redisSentinel }
+export const servers = { postgres, redis, redisCluster, redisSentinel, goPeer }

@@ -45,11 +45,9 @@ type plan struct {
 	sizes  []int32
 	status *testpb.EchoStatus
 	hold   bool
-	// Called after each response, with their number so far.
-	received func(int)
 }
 
-func (p plan) payload(size int32) *testpb.Payload { return &testpb.Payload{Body: make([]byte, size)} }
+func payload(size int32) *testpb.Payload { return &testpb.Payload{Body: make([]byte, size)} }
 
 func call(args []string) error {
 	flags := flag.NewFlagSet("call", flag.ContinueOnError)
@@ -58,7 +56,7 @@ func call(args []string) error {
 	message := flags.String("message", "", "its message")
 	compress := flags.Bool("gzip", false, "compress the requests")
 	deadline := flags.Duration("deadline", time.Minute, "of the call")
-	cancelAfter := flags.Int("cancel-after", -1, "cancel after so many responses; with 0 when the header has come")
+	cancels := flags.Bool("cancel", false, "cancel when the standard input ends")
 	hold := flags.Bool("hold", false, "leave the requests open")
 	sent := flags.String("metadata", "", "name=value, by commas")
 	if err := flags.Parse(args); err != nil {
@@ -79,11 +77,13 @@ func call(args []string) error {
 		name, value, _ := strings.Cut(entry, "=")
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
-	it := plan{hold: *hold, received: func(count int) {
-		if count == *cancelAfter {
+	if *cancels {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
 			cancel()
-		}
-	}}
+		}()
+	}
+	it := plan{hold: *hold}
 	for _, text := range split(*sizes) {
 		size, err := strconv.Atoi(text)
 		if err != nil {
@@ -138,7 +138,7 @@ func (r *report) take(s *status.Status) {
 func (p plan) unary(ctx context.Context, client testgrpc.TestServiceClient, options []grpc.CallOption) ([]int32, error) {
 	request := &testpb.SimpleRequest{ResponseStatus: p.status}
 	for _, size := range p.sizes {
-		request.ResponseSize, request.Payload = size, p.payload(size)
+		request.ResponseSize, request.Payload = size, payload(size)
 	}
 	response, err := client.UnaryCall(ctx, request, options...)
 	if err != nil {
@@ -148,17 +148,12 @@ func (p plan) unary(ctx context.Context, client testgrpc.TestServiceClient, opti
 }
 
 type responses interface {
-	Header() (metadata.MD, error)
 	Recv() (*testpb.StreamingOutputCallResponse, error)
 }
 
-// collect reads to the end; what a call ended with is nil for OK.
-func (p plan) collect(stream responses) ([]int32, error) {
+// collect reads to the end.
+func collect(stream responses) ([]int32, error) {
 	sizes := []int32{}
-	if _, err := stream.Header(); err != nil {
-		return sizes, err
-	}
-	p.received(0)
 	for {
 		response, err := stream.Recv()
 		if err == io.EOF {
@@ -168,7 +163,6 @@ func (p plan) collect(stream responses) ([]int32, error) {
 			return sizes, err
 		}
 		sizes = append(sizes, int32(len(response.GetPayload().GetBody())))
-		p.received(len(sizes))
 	}
 }
 
@@ -181,7 +175,7 @@ func (p plan) output(ctx context.Context, client testgrpc.TestServiceClient, opt
 	if err != nil {
 		return []int32{}, err
 	}
-	return p.collect(stream)
+	return collect(stream)
 }
 
 func (p plan) input(ctx context.Context, client testgrpc.TestServiceClient, options []grpc.CallOption) ([]int32, error) {
@@ -191,16 +185,13 @@ func (p plan) input(ctx context.Context, client testgrpc.TestServiceClient, opti
 	}
 	for _, size := range p.sizes {
 		// An error here says only that the call has ended; the status comes below.
-		if stream.Send(&testpb.StreamingInputCallRequest{Payload: p.payload(size)}) != nil {
+		if stream.Send(&testpb.StreamingInputCallRequest{Payload: payload(size)}) != nil {
 			break
 		}
 	}
 	var response testpb.StreamingInputCallResponse
 	if !p.hold {
 		stream.CloseSend()
-	}
-	if _, err := stream.Header(); err == nil {
-		p.received(0)
 	}
 	if err := stream.RecvMsg(&response); err != nil {
 		return []int32{}, err
@@ -218,7 +209,7 @@ func (p plan) duplex(ctx context.Context, client testgrpc.TestServiceClient, opt
 		for _, size := range p.sizes {
 			stream.Send(&testpb.StreamingOutputCallRequest{
 				ResponseParameters: []*testpb.ResponseParameters{{Size: size}},
-				Payload:            p.payload(size),
+				Payload:            payload(size),
 			})
 		}
 		if p.status != nil {
@@ -228,5 +219,5 @@ func (p plan) duplex(ctx context.Context, client testgrpc.TestServiceClient, opt
 			stream.CloseSend()
 		}
 	}()
-	return p.collect(stream)
+	return collect(stream)
 }

@@ -13,7 +13,7 @@ import (
 const usage = `usage:
   peer interop <case> <address>             a case of the official interop client; exits with 0 when it passes
   peer call [flags] <kind> <address>        a call of grpc.testing.TestService; prints what came of it as JSON
-  peer serve <address> <log file>           serves grpc.testing.TestService until it is killed
+  peer serve <address> <folder>             serves grpc.testing.TestService, working in the folder, until it is killed
   peer curl <address> list [service]        what grpcurl does, by reflection
   peer curl <address> describe <symbol>
   peer curl <address> <method> [requests]   the requests and responses are JSON`

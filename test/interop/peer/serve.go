@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log"
 	"net"
 	"os"
 
@@ -32,11 +31,9 @@ func serve(args []string) error {
 	if len(args) != 2 {
 		return errors.New(usage)
 	}
-	file, err := os.OpenFile(args[1], os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := os.Chdir(args[1]); err != nil {
 		return err
 	}
-	log.SetOutput(file)
 	listener, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
