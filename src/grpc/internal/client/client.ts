@@ -73,6 +73,7 @@ export const make = (
 ): Effect.Effect<GrpcClient["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
     const source = yield* Random.Random
+    const context = yield* Effect.context<never>()
     const random = () => source.nextDoubleUnsafe()
     const connections = yield* RcMap.make({
       lookup: (place: Place) =>
@@ -103,7 +104,7 @@ export const make = (
         }
         const methods = Object.entries<Method>(api.definition).map(([key, method]) => [
           key,
-          methodOf(caller, Remote.make(api, key, method))
+          methodOf(caller, Remote.make(api, key, method, context))
         ])
         return Object.fromEntries(methods) as Client<AnyApi>
       })

@@ -6,6 +6,7 @@ import * as Tracer from "effect/Tracer"
 import type { CallOptions, DomainError } from "../../Api.ts"
 import { Deadline, type Metadata } from "../../Call.ts"
 import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument } from "../../GrpcError.ts"
+import type { Observation } from "../observe.ts"
 import * as Traceparent from "../traceparent.ts"
 import type { ClientCall, ClientListener, Ended, Entries } from "../transport.ts"
 import type { Balancer } from "./balance.ts"
@@ -86,6 +87,7 @@ export abstract class Invocation implements ClientListener {
   /** Whether nothing of it is lost when it is tried again. */
   protected isWhole: boolean
   readonly #options: CallOptions
+  readonly #observation: Observation
   /** In milliseconds of the epoch; Infinity for none. */
   readonly #deadline: number
   readonly #entries: Entries | undefined
@@ -103,7 +105,8 @@ export abstract class Invocation implements ClientListener {
     this.remote = remote
     this.isWhole = !remote.requestStream
     this.#options = options
-    this.#entries = entriesOf(options.metadata, Context.getOrUndefined(context, Tracer.ParentSpan))
+    this.#observation = remote.observer.start(context, Context.getOrUndefined(context, Tracer.ParentSpan))
+    this.#entries = entriesOf(options.metadata, this.#observation.span)
     this.#deadline = Math.min(caller.pool.now() + ownMillis(caller, remote, options), Context.get(context, Deadline))
     caller.pool.budget.call()
   }
@@ -273,7 +276,9 @@ export abstract class Invocation implements ClientListener {
     return tell ? breaker.told(Effect.fail(error)) : Effect.fail(error)
   }
 
-  #finish(_code: Code): void {
+  #finish(code: Code): void {
+    if (this.#over) return
     this.#over = true
+    this.#observation.end(code)
   }
 }

@@ -1,8 +1,10 @@
+import type * as Context from "effect/Context"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { AnyApi, DomainError, ErrorClass, Method } from "../../Api.ts"
 import { GrpcError, Internal, InvalidArgument, OutcomeUnknown, ResourceExhausted } from "../../GrpcError.ts"
 import * as Details from "../details.ts"
+import { makeObserver, type Observer } from "../observe.ts"
 import { toReason } from "../outcome.ts"
 import type { Ended } from "../transport.ts"
 
@@ -18,6 +20,7 @@ export interface Remote {
   readonly encode: (request: unknown) => Buffer
   readonly decode: (response: Buffer) => unknown
   readonly errors: ReadonlyMap<string, Decode>
+  readonly observer: Observer
 }
 
 const decoderOf = (errorClass: ErrorClass): Decode =>
@@ -25,8 +28,8 @@ const decoderOf = (errorClass: ErrorClass): Decode =>
     Schema.fromJsonString(Schema.toCodecJson(errorClass)) as unknown as Schema.ConstraintDecoder<DomainError>
   )
 
-/** The method of an api that has this key. */
-export const make = (api: AnyApi, key: string, method: Method): Remote => {
+/** The method of an api that has this key; `context` is what its calls are observed with. */
+export const make = (api: AnyApi, key: string, method: Method, context: Context.Context<never>): Remote => {
   const { errors = [], idempotent = false } = api.rules[key] ?? {}
   return {
     name: method.path.slice(1),
@@ -36,7 +39,8 @@ export const make = (api: AnyApi, key: string, method: Method): Remote => {
     responseStream: method.responseStream,
     encode: method.requestSerialize as (request: unknown) => Buffer,
     decode: method.responseDeserialize,
-    errors: new Map(errors.map((errorClass) => [errorClass.grpc.tag, decoderOf(errorClass)]))
+    errors: new Map(errors.map((errorClass) => [errorClass.grpc.tag, decoderOf(errorClass)])),
+    observer: makeObserver("client", method.path, context)
   }
 }
 
