@@ -7,6 +7,7 @@ import { type Calls, leave, metadataRefusal, type OpenCall } from "./call.ts"
 import { monotonicMillis } from "./clock.ts"
 import type { Failure } from "./failure.ts"
 import { peerOf } from "./listener.ts"
+import * as Strict from "./strict.ts"
 import type { Accept, Entries, ServerCall, ServerListener, Status } from "./transport.ts"
 
 type Transport = grpc.ServerInterceptingCallInterface
@@ -59,6 +60,7 @@ class NativeCall implements ServerCall, Listener {
 
   /** Called by grpc-js, with a listener of its own that would run a handler of its own. */
   start(): void {
+    Strict.refuseUnencoded(this.#transport)
     this.#transport.start(this)
   }
 
@@ -73,7 +75,7 @@ class NativeCall implements ServerCall, Listener {
 
   onReceiveHalfClose(): void {
     this.#halfClosed = true
-    this.#listener!.onHalfClose()
+    if (!Strict.refuseCutOff(this.#transport)) this.#listener!.onHalfClose()
   }
 
   /** Called once for every call, also after its status was sent. */
