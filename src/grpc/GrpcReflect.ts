@@ -129,7 +129,7 @@ const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", met
   return { ...source, channel, deadline: Deadline.after(Date.now(), Duration.fromInputUnsafe(deadline)) }
 })
 
-const pathOf = /^\/?([\w.]+)\/(\w+)$/
+const pathOf = /^\/?(\w+(?:\.\w+)*)\/(\w+)$/
 
 const methodOf = (registry: FileRegistry, service: string, name: string): Effect.Effect<DescMethod, ReflectError> => {
   const methods = registry.getService(service)?.methods
@@ -238,7 +238,7 @@ const find = (registry: FileRegistry, name: string): Effect.Effect<Described, Re
 export const describe = (options: ReflectServer & { readonly name: string }): Effect.Effect<string, ReflectError> =>
   Effect.gen(function* () {
     const name = options.name.replace(/^\//, "")
-    if (!/^[\w.]+(\/\w+)?$/.test(name))
+    if (!/^\w+(\.\w+)*(\/\w+)?$/.test(name))
       return yield* invalid(`${name} is no name: write package.Service, package.Service/Method or package.Message`)
     const [symbol] = name.split("/")
     const kind = symbol === name ? "service, message or enum" : "service"

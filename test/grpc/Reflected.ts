@@ -54,9 +54,10 @@ const answering =
   (call) => {
     call.on("data", (request: Buffer) => {
       const answer = reflection(questionOf(request))
-      if (answer !== undefined) call.write(answer)
+      if (answer === undefined) return
+      call.write(answer)
+      call.end()
     })
-    call.on("end", () => call.end())
   }
 
 /** A served server. */
