@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { Grpc, type GrpcClient, GrpcServer, type ServeOptions } from "xdooria/grpc"
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { GameServiceService, type GetPlayerResponse, type Player } from "../../src/gen/game.ts"
@@ -31,6 +32,9 @@ export class Banned extends Grpc.TaggedError<Banned>()(
   { until: Schema.Int },
   { status: "PERMISSION_DENIED" }
 ) {}
+
+/** A server and a client that reaches it at its address, with settings of the test's choice. */
+export type Backend<E> = (settings?: Partial<Grpc.GrpcSettings>) => Layer.Layer<GrpcServer | GrpcClient, E>
 
 /** An error that no method declares. */
 export class Undeclared extends Grpc.TaggedError<Undeclared>()("Undeclared", {}, { status: "ABORTED" }) {}
@@ -61,6 +65,25 @@ export const handlers = (methods: { readonly [K in keyof Methods]?: (request: ne
   never,
   never
 > => Grpc.handlers(GameApi, Effect.succeed({ ...defaults, ...(methods as Partial<typeof defaults>) }))
+
+/** The other three kinds of method; `watch` may be repeated. */
+export const StreamApi = Grpc.api(StreamService, {
+  watch: { errors: [PlayerNotFound], idempotent: true, public: true },
+  sum: { errors: [PlayerNotFound], public: true },
+  talk: { errors: [PlayerNotFound], public: true }
+})
+
+const streamDefaults = {
+  watch: ({ playerId }) => Stream.make(response(playerId)),
+  sum: (requests) => Effect.as(Stream.runDrain(requests), response("")),
+  talk: (requests) => Stream.map(requests, ({ playerId }) => response(playerId))
+} satisfies Grpc.HandlersOf<typeof StreamApi>
+
+/** Methods with streams of the test's choice, defects included; the others answer. */
+export const streamHandlers = (methods: {
+  readonly [K in keyof typeof streamDefaults]?: (request: never) => unknown
+}): Grpc.Handlers<never, never> =>
+  Grpc.handlers(StreamApi, Effect.succeed({ ...streamDefaults, ...(methods as Partial<typeof streamDefaults>) }))
 
 /** A server on a free port of loopback that stops without delay, and a client. */
 export const live = (changes: Partial<Grpc.GrpcSettings> = {}) =>

@@ -11,11 +11,22 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import { Grpc, type GrpcClient, GrpcError, GrpcServer } from "xdooria/grpc"
+import { Grpc, GrpcError, GrpcServer } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
-import { Banned, GameApi, handlers, type Methods, player, PlayerNotFound, response, start, Undeclared } from "./Game.ts"
-
-type Backend<E> = (settings?: Partial<Grpc.GrpcSettings>) => Layer.Layer<GrpcServer | GrpcClient, E>
+import { callers } from "./CallerContract.ts"
+import {
+  type Backend,
+  Banned,
+  GameApi,
+  handlers,
+  type Methods,
+  player,
+  PlayerNotFound,
+  response,
+  start,
+  Undeclared
+} from "./Game.ts"
+import { streams } from "./StreamContract.ts"
 
 const reasonOf = <A, E, R>(call: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(call), (error) => {
@@ -29,6 +40,9 @@ class Clue extends Context.Service<Clue, string>()("test/Clue") {}
  * - `layer`: a server that listens where nothing else does, and a client that reaches it at the server's address
  */
 export const suite = <E>(name: string, layer: Backend<E>): void => {
+  streams(name, layer)
+  callers(name, layer)
+
   const serving = (methods: { readonly [K in keyof Methods]?: (request: never) => unknown }) =>
     start(layer(), handlers(methods))
 
