@@ -46,6 +46,7 @@ const ignore = (): void => {}
 /** A call of grpc-js. It is its listener, too: grpc-js would build a stream for every call. */
 class NativeCall implements ServerCall, Listener {
   readonly path: string
+  peer: Peer = { address: "" }
   readonly #accept: Accept
   readonly #transport: Transport
   #metadata: grpc.Metadata | undefined
@@ -66,6 +67,9 @@ class NativeCall implements ServerCall, Listener {
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
     this.#metadata = metadata
+    // Asked for now: when the stream is closed it knows its connection no more.
+    const { session } = streamOf(this.#transport)
+    if (session !== undefined) this.peer = peerOf(session)
     this.#listener = this.#accept(this)
   }
 
@@ -90,10 +94,6 @@ class NativeCall implements ServerCall, Listener {
 
   get deadline(): number {
     return Number(this.#transport.getDeadline())
-  }
-
-  get peer(): Peer {
-    return peerOf(streamOf(this.#transport).session!)
   }
 
   read(): void {
