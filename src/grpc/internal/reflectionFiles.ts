@@ -2,7 +2,7 @@
 // nothing that it says is believed to be true, whole or finite.
 import { create, createFileRegistry, fromBinary, type FileRegistry } from "@bufbuild/protobuf"
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
-import * as grpc from "@grpc/grpc-js"
+import type * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
