@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import type { Code } from "xdooria/grpc"
 import * as Observe from "../../src/grpc/internal/observe.ts"
+import { recorder } from "./Spans.ts"
 
 const path = "/game.GameService/GetPlayer"
 
@@ -18,19 +19,6 @@ const parent = Tracer.externalSpan({
   spanId: "b7ad6b7169203331",
   sampled: true
 })
-
-/** A tracer that keeps what it made. */
-const recorder = () => {
-  const spans: Array<Tracer.NativeSpan> = []
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  return { spans, tracer }
-}
 
 /** Metrics and spans of this test alone, on the test's clock. */
 const setup = (side: Observe.Side) =>
