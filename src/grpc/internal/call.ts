@@ -77,10 +77,16 @@ const sizeOf = (metadata: Metadata): number => {
 export const metadataRefusal = (metadata: Metadata, limit: number): Failure | undefined =>
   sizeOf(metadata) > limit ? refusal("RESOURCE_EXHAUSTED", `metadata larger than ${limit} bytes`) : undefined
 
-/** How calls end that a stopping server does not wait for. */
+/** How calls end that a stopping server has waited for long enough. */
 export const stopping = refusal("UNAVAILABLE", "the server is stopping")
 
+/** How streams end that it does not wait for. */
+export const leaving: Failure = { ...stopping, level: "Info" }
+
 const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
+
+// As a stream is mostly ended.
+const cancelled: Failure = { ...refusal("CANCELLED", "cancelled by the caller"), level: "Info" }
 
 const overloaded = refusal("RESOURCE_EXHAUSTED", "overloaded")
 
@@ -96,7 +102,8 @@ const validName = /^(?!grpc-)[0-9a-z_.-]+$/
 const validText = /^[ -~]*$/
 
 const isEntry = (name: string, value: string | Buffer): boolean =>
-  validName.test(name) && (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
+  validName.test(name) &&
+  (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
 
 /**
  * One call of any kind: the transport's events in, one terminal status out. It stands between a transport and the
@@ -146,7 +153,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (!requestStream || !responseStream) this.#calls.open.add(this)
     if (responseStream) this.#calls.standing.add(this)
     const refused =
-      responseStream && this.#calls.isStopping ? stopping : metadataRefusal(this.metadata, this.#calls.maxMetadataSize)
+      responseStream && this.#calls.isStopping ? leaving : metadataRefusal(this.metadata, this.#calls.maxMetadataSize)
     if (refused !== undefined) return this.end(refused)
     this.#transport.read()
     if (requestStream) this.#run()
@@ -186,7 +193,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     this.#closed = true
     if (!this.#ended) {
       this.#ended = true
-      this.#fail(this.#isPastDeadline() ? pastDeadline : refusal("CANCELLED", "cancelled by the caller"))
+      this.#fail(this.#isPastDeadline() ? pastDeadline : cancelled)
     }
     this.#stop()
   }
@@ -339,7 +346,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (this.#isPastDeadline()) return this.end(pastDeadline)
     this.#sending = false
     const duration = toMicroseconds(this.#observation.end("OK"))
-    if (!this.#target.isOurs) this.#log("Info", "grpc call success", { code: "OK", duration })
+    this.#log("Info", "grpc call success", { code: "OK", duration })
     this.#finish(this.#trailers === undefined ? ok : { ...ok, trailers: this.#trailers })
   }
 
@@ -428,6 +435,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   #log(level: LogLevel.Severity, message: string, fields: object, cause?: Cause.Cause<unknown>): void {
     const { context } = this.#observation
+    if (this.#target.isOurs && level !== "Error") return
     if (LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
     const annotations = { ...Context.get(context, References.CurrentLogAnnotations), ...fields }
     const log = Effect.logWithLevel(level)

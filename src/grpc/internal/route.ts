@@ -32,7 +32,7 @@ export interface Route {
   readonly requestStream: boolean
   readonly responseStream: boolean
   readonly isPublic: boolean
-  /** A service of our own: its calls are neither limited nor told in the log when they succeed. */
+  /** A service of our own: its calls are not limited, and the log tells only of bugs in them. */
   readonly isOurs: boolean
   /** A request that fits, or why it does not. */
   readonly decode: (bytes: Buffer) => unknown

@@ -6,8 +6,11 @@ import { codes } from "../GrpcError.ts"
 import * as Details from "./details.ts"
 import { refusal, Refused } from "./failure.ts"
 
-/** The most fields that one answer names. */
+/** The most fields that one answer names, and how long a name and what is said of it may be: keys of a map are long. */
 const most = 10
+const longest = 200
+
+const shorten = (text: string): string => text.slice(0, longest).toWellFormed()
 
 /** What is expected, in the words of the schema. Messages of errors may hold the value, so they are not taken. */
 const format = SchemaIssue.makeFormatterStandardSchemaV1({
@@ -32,8 +35,8 @@ const violationsOf = (issue: SchemaIssue.Issue): ReadonlyArray<BadRequest_FieldV
   format(issue)
     .issues.slice(0, most)
     .map(({ message, path = [] }) => ({
-      field: fieldOf(path.map((step) => (typeof step === "object" ? step.key : step))),
-      description: message
+      field: shorten(fieldOf(path.map((step) => (typeof step === "object" ? step.key : step)))),
+      description: shorten(message)
     }))
 
 /** Decodes requests by a schema; gives what they decode to, or a {@link Refused} that names the fields. */
@@ -47,7 +50,7 @@ export const make = (
     if (Result.isSuccess(decoded)) return decoded.success
     const violations = violationsOf(decoded.failure.issue)
     const fields = violations.map(({ field }) => field).join(", ")
-    const message = fields === "" ? "the request is invalid" : `invalid ${fields}`
+    const message = fields === "" ? "the request is invalid" : shorten(`invalid ${fields}`)
     const info = { reason: "INVALID_REQUEST", domain, metadata: {} }
     const details = Details.encode(codes.indexOf("INVALID_ARGUMENT"), message, { info, violations })
     return new Refused({ ...refusal("INVALID_ARGUMENT", message), level: "Info", details })
