@@ -11,14 +11,17 @@ import * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Deadline from "./internal/deadline.ts"
+import { X509Certificate } from "node:crypto"
+import { GrpcConfig } from "./Grpc.ts"
+import * as Connection from "./internal/client/connection.ts"
 import { absent, invalid, nonsense, printable, type ReflectError } from "./internal/reflectionError.ts"
 import { responses } from "./internal/reflectionExchange.ts"
 import * as Files from "./internal/reflectionFiles.ts"
 import { type Described, text } from "./internal/reflectionText.ts"
+import type { Entries } from "./internal/transport.ts"
 
 export { printable, ReflectError } from "./internal/reflectionError.ts"
 
@@ -89,44 +92,53 @@ export interface ReflectService {
   }>
 }
 
+/** OpenSSL passes over what it cannot read among certificates to trust. */
+const certificates = (pem: string): Buffer => {
+  new X509Certificate(pem)
+  return Buffer.from(pem)
+}
+
 const credentialsOf = (tls: ReflectTls | undefined): grpc.ChannelCredentials => {
   if (tls === undefined) return grpc.credentials.createInsecure()
   const { ca, identity } = tls
   return grpc.credentials.createSsl(
-    ca === undefined ? null : Buffer.from(ca),
+    ca === undefined ? null : certificates(ca),
     identity === undefined ? null : Buffer.from(Redacted.value(identity.key)),
-    identity === undefined ? null : Buffer.from(identity.certificate)
+    identity === undefined ? null : certificates(identity.certificate)
   )
 }
 
-const metadataOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<grpc.Metadata, ReflectError> =>
+const entriesOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<Entries, ReflectError> =>
   Effect.try({
     try: () => {
-      const metadata = new grpc.Metadata()
-      for (const [name, value] of entries)
-        metadata.add(name, name.toLowerCase().endsWith("-bin") ? Buffer.from(value, "base64") : value)
-      return metadata
+      const checked = new grpc.Metadata()
+      return entries.map(([name, text]) => {
+        const value = name.toLowerCase().endsWith("-bin") ? Buffer.from(text, "base64") : text
+        checked.add(name, value)
+        return [name, value] as const
+      })
     },
     catch: () => invalid("the metadata has names or values that cannot be sent")
   })
 
+const settings = Schema.decodeSync(GrpcConfig.schema)({})
+
 /** A connection of its own, open as long as the scope. */
-const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", metadata, tls }: ReflectServer) {
-  const source = { metadata: yield* metadataOf(metadata) }
+const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls, ...server }: ReflectServer) {
+  const metadata = yield* entriesOf(server.metadata)
   const credentials = yield* Effect.try({
     try: () => credentialsOf(tls),
     // A driver's text could tell of the key.
-    catch: () => invalid("the certificates and the key are not PEM, or do not belong together")
+    catch: () => invalid("the certificates or the key are not PEM, or do not belong together")
   })
-  const channel = yield* Effect.acquireRelease(
+  const connection = yield* Effect.acquireRelease(
     Effect.try({
-      // A proxy of the environment would get what is plain text.
-      try: () => new grpc.Channel(address, credentials, { "grpc.enable_http_proxy": 0 }),
+      try: () => Connection.open(settings, credentials, { address, authority: address, keepalive: false }),
       catch: () => invalid(`${address} is no address`)
     }),
-    (channel) => Effect.sync(() => channel.close())
+    (connection) => Effect.sync(() => connection.close())
   )
-  return { ...source, channel, deadline: Deadline.after(Date.now(), Duration.fromInputUnsafe(deadline)) }
+  return { connection, metadata, deadline: Date.now() + Duration.toMillis(deadline) }
 })
 
 const pathOf = /^\/?(\w+(?:\.\w+)*)\/(\w+)$/

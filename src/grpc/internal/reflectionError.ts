@@ -1,8 +1,8 @@
-import type { StatusObject } from "@grpc/grpc-js"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Code, codes } from "../GrpcError.ts"
 import * as Details from "./details.ts"
+import type { Ended } from "./transport.ts"
 
 // Cc: also what starts an escape sequence of a terminal. The others change the direction of text.
 const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
@@ -33,8 +33,8 @@ export class ReflectError extends Schema.TaggedError<ReflectError>("xdooria/grpc
 const decodeFields = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.JsonObject))
 
 /** How a call ended that did not end well. */
-export const fromStatus = ({ code, details, metadata }: StatusObject): ReflectError => {
-  const { error } = Details.decode(metadata.get(Details.detailsKey), code)
+export const fromEnded = ({ code, details, trailers }: Ended): ReflectError => {
+  const { error } = Details.decode(trailers.get(Details.detailsKey), code)
   const fields = Option.map(decodeFields(error?.json ?? ""), ({ _tag, ...fields }) => fields)
   return new ReflectError({
     code: codes[code] ?? "UNKNOWN",

@@ -1,10 +1,10 @@
 // A call of any kind, bytes for bytes. HTTP/2 knows no kinds of calls: each sends messages and gets messages.
-import type { Channel, Metadata, StatusObject } from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
-import { fromStatus, type ReflectError } from "./reflectionError.ts"
+import { fromEnded, type ReflectError } from "./reflectionError.ts"
+import type { ClientListener, Connection, Entries } from "./transport.ts"
 
 /**
  * What a call needs.
@@ -14,49 +14,47 @@ import { fromStatus, type ReflectError } from "./reflectionError.ts"
  * - `requests`: sent as they come, then the server is told that there are no more
  */
 export interface Exchange<E, R> {
-  readonly channel: Channel
+  readonly connection: Connection
   readonly path: string
-  readonly metadata: Metadata
+  readonly metadata: Entries
   readonly deadline: number
   readonly requests: Stream.Stream<Buffer, E, R>
 }
 
 /**
  * Makes the call when it is run, and gives the responses. A response is read when it is asked for, and a request when
- * the one before is on its way (grpc-js takes up to 1 MB ahead), so that neither side fills the memory of this one. It
- * ends when the server ends it, whatever is left to send; it is cancelled when nobody wants its responses any more.
+ * the one before is on its way, so that neither side fills the memory of this one. It ends when the server ends it, whatever is left to send; it is cancelled when nobody wants its responses any more.
  */
 export const responses = <E, R>(exchange: Exchange<E, R>): Stream.Stream<Buffer, ReflectError | E, R> => {
   type Ending = Pull.Pull<never, ReflectError | E>
   type Next = Pull.Pull<readonly [Buffer], ReflectError | E>
   const start = Effect.gen(function* () {
-    const { channel, path, metadata, deadline, requests } = exchange
-    const call = yield* Effect.acquireRelease(
-      Effect.sync(() => channel.createCall(path, deadline, null, null, null)),
-      // Of a call that has ended nothing is left to cancel. 1 is CANCELLED.
-      (call) => Effect.sync(() => call.cancelWithStatus(1, "cancelled"))
-    )
+    const { connection, path, metadata, deadline, requests } = exchange
     let ending: Ending | undefined
     let waiting: ((next: Next) => void) | undefined
     const end = (how: Ending) => {
       ending ??= how
       waiting?.(ending)
     }
-    call.start(metadata, {
-      onReceiveMetadata: () => {},
-      onReceiveMessage: (message: Buffer) => waiting?.(Effect.succeed([message])),
-      onReceiveStatus: (status: StatusObject) => end(status.code === 0 ? Cause.done() : Effect.fail(fromStatus(status)))
-    })
+    const listener: ClientListener = {
+      onHeaders: () => {},
+      onMessage: (message) => waiting?.(Effect.succeed([message])),
+      onEnd: (ended) => end(ended.code === 0 ? Cause.done() : Effect.fail(fromEnded(ended)))
+    }
+    const call = yield* Effect.acquireRelease(
+      Effect.sync(() => connection.open(path, metadata, deadline, listener)),
+      // Of a call that has ended nothing is left to cancel.
+      (call) => Effect.sync(() => call.cancel())
+    )
     const next: Next = Effect.callback((resume) => {
       if (ending !== undefined) return resume(ending)
       waiting = (next) => {
         waiting = undefined
         resume(next)
       }
-      call.startRead()
+      call.read()
     })
-    const send = (message: Buffer) =>
-      Effect.callback<void>((resume) => call.sendMessageWithContext({ callback: () => resume(Effect.void) }, message))
+    const send = (message: Buffer) => Effect.callback<void>((resume) => call.send(message, () => resume(Effect.void)))
     yield* Stream.runForEach(requests, send).pipe(
       Effect.andThen(Effect.sync(() => call.halfClose())),
       // The requests cannot be made: whoever waits for responses is to know why.

@@ -2,7 +2,6 @@
 // nothing that it says is believed to be true, whole or finite.
 import { create, createFileRegistry, fromBinary, type FileRegistry } from "@bufbuild/protobuf"
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
-import type * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -10,6 +9,7 @@ import { codes } from "../GrpcError.ts"
 import { absent, nonsense, ReflectError } from "./reflectionError.ts"
 import { responses } from "./reflectionExchange.ts"
 import * as Messages from "./reflectionMessages.ts"
+import type { Connection, Entries } from "./transport.ts"
 
 /** Of one symbol: far more than services have, and little memory. */
 const maxFiles = 1000
@@ -17,8 +17,8 @@ const maxBytes = 32 << 20
 
 /** How the server is asked. `deadline` in milliseconds of the epoch. */
 export interface Source {
-  readonly channel: grpc.Channel
-  readonly metadata: grpc.Metadata
+  readonly connection: Connection
+  readonly metadata: Entries
   readonly deadline: number
 }
 
