@@ -78,6 +78,8 @@ class NativeCall implements ServerCall, Listener {
   }
 
   onReceiveHalfClose(): void {
+    // A request that its client has reset ends for Node like one that is whole; onCancel follows.
+    if (streamOf(this.#transport).closed) return
     this.#halfClosed = true
     if (!Strict.refuseCutOff(this.#transport)) this.#listener!.onHalfClose()
   }
