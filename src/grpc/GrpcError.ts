@@ -1,3 +1,4 @@
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Reason from "../utils/Reason.ts"
 
@@ -168,10 +169,19 @@ export class Unimplemented extends Reason.permanent<Unimplemented>("xdooria/grpc
   }
 }
 
-/** The server refused the request's content. */
+/**
+ * The server refused the request's content.
+ *
+ * - `violations`: which fields, as the .proto spells them, and what they should be; empty when the server does not say
+ */
 export class InvalidArgument extends Reason.permanent<InvalidArgument>("xdooria/grpc/InvalidArgument")(
   "InvalidArgument",
-  call
+  {
+    ...call,
+    violations: Schema.Array(Schema.Struct({ field: Schema.String, description: Schema.String })).pipe(
+      Schema.withConstructorDefault(Effect.succeed([]))
+    )
+  }
 ) {
   override get message(): string {
     return `${this.method}: the request is invalid`

@@ -37,14 +37,17 @@ export const toReason = (outcome: Outcome): GrpcError.GrpcErrorReason => {
     if (!repeatable) return new GrpcError.OutcomeUnknown({ ...call, code })
     return code === "DEADLINE_EXCEEDED" ? new GrpcError.DeadlineExceeded(call) : new GrpcError.Unavailable(call)
   }
-  const { error, info } = Details.decode(outcome.statusDetails, outcome.code)
+  const { error, info, violations = [] } = Details.decode(outcome.statusDetails, outcome.code)
   switch (code) {
     case "RESOURCE_EXHAUSTED":
       return new GrpcError.ResourceExhausted({ ...call, repeatable })
     case "UNIMPLEMENTED":
       return new GrpcError.Unimplemented(call)
     case "INVALID_ARGUMENT":
-      return new GrpcError.InvalidArgument(call)
+      return new GrpcError.InvalidArgument({
+        ...call,
+        violations: violations.map(({ field, description }) => ({ field, description }))
+      })
     case "UNAUTHENTICATED":
       return new GrpcError.Unauthenticated(call)
     case "PERMISSION_DENIED":

@@ -1,13 +1,6 @@
 import * as Schema from "effect/Schema"
 import * as Grpc from "../../grpc/Grpc.ts"
 
-/** A field of a request is not what the method takes. */
-export class InvalidRequest extends Grpc.TaggedError<InvalidRequest>()(
-  "InvalidRequest",
-  { field: Schema.String, expected: Schema.String },
-  { status: "INVALID_ARGUMENT" }
-) {}
-
 /** There is no player of this id. */
 export class PlayerNotFound extends Grpc.TaggedError<PlayerNotFound>()(
   "PlayerNotFound",
