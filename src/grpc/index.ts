@@ -1,6 +1,7 @@
 export { Authenticator, NotAuthenticated, Principal } from "./Authenticator.ts"
 export * as Grpc from "./Grpc.ts"
 export { GrpcClient } from "./GrpcClient.ts"
+export * from "./GrpcEmbedded.ts"
 export * from "./GrpcError.ts"
 export { GrpcServer, type ServeOptions } from "./GrpcServer.ts"
 export * as RateLimits from "./RateLimits.ts"
