@@ -14,7 +14,7 @@ class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli
   { addr: Schema.String }
 ) {
   override get message(): string {
-    return `--token is sent in plain text to this machine only: ${this.addr} is not a loopback address. Use --tls`
+    return `A token is sent in plain text to this machine only: ${this.addr} is not a loopback address. Use --tls`
   }
 }
 
@@ -32,11 +32,11 @@ class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/Nobod
   isTls: Schema.Boolean
 }) {
   override get message(): string {
-    const [what, why] = this.details.split(". Last error: ")
-    if (this.isTls)
-      return `UNAVAILABLE at ${this.addr}: ${why ?? what}. Does it speak TLS, and is its certificate right?`
     const [first] = this.details.split(". ")
-    return `UNAVAILABLE at ${this.addr}: ${first}. Does a service run there? npm start runs one; --addr names another`
+    const hint = this.isTls
+      ? "Does it speak TLS, and is --ca right?"
+      : "Does a service run there? npm start runs one; --addr names another, --tls speaks TLS"
+    return `UNAVAILABLE at ${this.addr}: ${first}. ${hint}`
   }
 }
 
@@ -47,7 +47,7 @@ const metadata = Flag.String("metadata").pipe(
   Flag.withDescription("Sent with the call, name:value; may be repeated. A name that ends with -bin has base64"),
   Flag.filter(
     (entry) => /^[^:]+:/.test(entry),
-    (entry) => `${entry} is not name:value`
+    () => "name:value"
   ),
   Flag.map((entry): readonly [string, string] => {
     const [name, ...value] = entry.split(":")
@@ -71,20 +71,19 @@ export const serverFlags = {
     Flag.withSchema(Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(86_400))),
     Flag.optional
   ),
-  tls: Flag.Boolean("tls").pipe(Flag.withDescription("Speak TLS; not needed beside --ca and --cert")),
-  ca: Flag.FileText("ca").pipe(
+  tls: Flag.Boolean("tls").pipe(
+    Flag.withDescription("Speak TLS; not needed beside --ca and --cert"),
+    Flag.withDefault(false)
+  ),
+  ca: Flag.File("ca").pipe(
     Flag.withDescription("A file with the certificates to trust, in PEM; those that Node trusts when not given"),
     Flag.optional
   ),
-  cert: Flag.FileText("cert").pipe(
+  cert: Flag.File("cert").pipe(
     Flag.withDescription("A file with the certificate to show to the server, in PEM"),
     Flag.optional
   ),
-  key: Flag.FileText("key").pipe(
-    Flag.withDescription("A file with its key, in PEM"),
-    Flag.map((pem) => Redacted.make(pem)),
-    Flag.optional
-  )
+  key: Flag.File("key").pipe(Flag.withDescription("A file with its key, in PEM"), Flag.optional)
 }
 
 type Values = {

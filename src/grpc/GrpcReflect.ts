@@ -10,30 +10,30 @@ import {
 import * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { X509Certificate } from "node:crypto"
 import { GrpcConfig } from "./Grpc.ts"
 import * as Connection from "./internal/client/connection.ts"
 import { absent, invalid, nonsense, printable, type ReflectError } from "./internal/reflectionError.ts"
 import { responses } from "./internal/reflectionExchange.ts"
 import * as Files from "./internal/reflectionFiles.ts"
 import { type Described, text } from "./internal/reflectionText.ts"
+import * as Tls from "./internal/tls.ts"
 import type { Entries } from "./internal/transport.ts"
 
 export { printable, ReflectError } from "./internal/reflectionError.ts"
 
 /**
- * How to trust a server, and to be trusted. All in PEM; TLS 1.2 or later, the server's name is checked.
+ * How to trust a server, and to be trusted: PEM files, read once. TLS 1.2 or later, and the server's certificate must be
+ * for the host of its address.
  *
  * - `ca`: who vouches for the server; those that Node knows when not given
  * - `identity`: the certificate that is shown to the server, with those that lead to its root, and its key
  */
 export interface ReflectTls {
   readonly ca?: string
-  readonly identity?: { readonly certificate: string; readonly key: Redacted.Redacted<string> }
+  readonly identity?: { readonly certificate: string; readonly key: string }
 }
 
 /**
@@ -92,22 +92,6 @@ export interface ReflectService {
   }>
 }
 
-/** OpenSSL passes over what it cannot read among certificates to trust. */
-const certificates = (pem: string): Buffer => {
-  new X509Certificate(pem)
-  return Buffer.from(pem)
-}
-
-const credentialsOf = (tls: ReflectTls | undefined): grpc.ChannelCredentials => {
-  if (tls === undefined) return grpc.credentials.createInsecure()
-  const { ca, identity } = tls
-  return grpc.credentials.createSsl(
-    ca === undefined ? null : certificates(ca),
-    identity === undefined ? null : Buffer.from(Redacted.value(identity.key)),
-    identity === undefined ? null : certificates(identity.certificate)
-  )
-}
-
 const entriesOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<Entries, ReflectError> =>
   Effect.try({
     try: () => {
@@ -123,14 +107,21 @@ const entriesOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<Entri
 
 const settings = Schema.decodeSync(GrpcConfig.schema)({})
 
+const credentialsOf = (tls: ReflectTls | undefined): Effect.Effect<Tls.MakeCredentials, ReflectError, Scope.Scope> =>
+  Tls.client({
+    tls: tls === undefined ? "disable" : tls.identity === undefined ? "server" : "mutual",
+    tlsCaFile: tls?.ca ?? "",
+    tlsCertFile: tls?.identity?.certificate ?? "",
+    tlsKeyFile: tls?.identity?.key ?? "",
+    tlsReload: Duration.infinity
+  }).pipe(Effect.mapError(({ message }) => invalid(message)))
+
 /** A connection of its own, open as long as the scope. */
 const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls, ...server }: ReflectServer) {
   const metadata = yield* entriesOf(server.metadata)
-  const credentials = yield* Effect.try({
-    try: () => credentialsOf(tls),
-    // A driver's text could tell of the key.
-    catch: () => invalid("the certificates or the key are not PEM, or do not belong together")
-  })
+  const makeCredentials = yield* credentialsOf(tls)
+  let failure: string | undefined
+  const credentials = makeCredentials((what) => (failure = what))
   const connection = yield* Effect.acquireRelease(
     Effect.try({
       try: () => Connection.open(settings, credentials, { address, authority: address, keepalive: false }),
@@ -138,7 +129,13 @@ const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls
     }),
     (connection) => Effect.sync(() => connection.close())
   )
-  return { connection, metadata, deadline: Date.now() + Duration.toMillis(deadline) }
+  return {
+    connection,
+    metadata,
+    deadline: Date.now() + Duration.toMillis(deadline),
+    // In place of the driver's text, which is of many lines.
+    reason: () => (failure === undefined ? undefined : `TLS failed: ${failure}`)
+  }
 })
 
 const pathOf = /^\/?(\w+(?:\.\w+)*)\/(\w+)$/

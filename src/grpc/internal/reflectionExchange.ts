@@ -11,6 +11,7 @@ import type { ClientListener, Connection, Entries } from "./transport.ts"
  *
  * - `path`: such as `/game.GameService/GetPlayer`
  * - `deadline`: in milliseconds of the epoch; Infinity for none
+ * - `reason`: why the connection fails, when more is known than the call tells
  * - `requests`: sent as they come, then the server is told that there are no more
  */
 export interface Exchange<E, R> {
@@ -18,6 +19,7 @@ export interface Exchange<E, R> {
   readonly path: string
   readonly metadata: Entries
   readonly deadline: number
+  readonly reason: () => string | undefined
   readonly requests: Stream.Stream<Buffer, E, R>
 }
 
@@ -29,7 +31,7 @@ export const responses = <E, R>(exchange: Exchange<E, R>): Stream.Stream<Buffer,
   type Ending = Pull.Pull<never, ReflectError | E>
   type Next = Pull.Pull<readonly [Buffer], ReflectError | E>
   const start = Effect.gen(function* () {
-    const { connection, path, metadata, deadline, requests } = exchange
+    const { connection, path, metadata, deadline, reason, requests } = exchange
     let ending: Ending | undefined
     let waiting: ((next: Next) => void) | undefined
     const end = (how: Ending) => {
@@ -39,7 +41,10 @@ export const responses = <E, R>(exchange: Exchange<E, R>): Stream.Stream<Buffer,
     const listener: ClientListener = {
       onHeaders: () => {},
       onMessage: (message) => waiting?.(Effect.succeed([message])),
-      onEnd: (ended) => end(ended.code === 0 ? Cause.done() : Effect.fail(fromEnded(ended)))
+      onEnd: (ended) => {
+        const details = (ended.sent ? undefined : reason()) ?? ended.details
+        end(ended.code === 0 ? Cause.done() : Effect.fail(fromEnded({ ...ended, details })))
+      }
     }
     const call = yield* Effect.acquireRelease(
       Effect.sync(() => connection.open(path, metadata, deadline, listener)),

@@ -7,20 +7,15 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { codes } from "../GrpcError.ts"
 import { absent, nonsense, ReflectError } from "./reflectionError.ts"
-import { responses } from "./reflectionExchange.ts"
+import { type Exchange, responses } from "./reflectionExchange.ts"
 import * as Messages from "./reflectionMessages.ts"
-import type { Connection, Entries } from "./transport.ts"
 
 /** Of one symbol: far more than services have, and little memory. */
 const maxFiles = 1000
 const maxBytes = 32 << 20
 
-/** How the server is asked. `deadline` in milliseconds of the epoch. */
-export interface Source {
-  readonly connection: Connection
-  readonly metadata: Entries
-  readonly deadline: number
-}
+/** How the server is asked. */
+export type Source = Omit<Exchange<never, never>, "path" | "requests">
 
 type Ask = (request: Messages.Request) => Effect.Effect<Messages.Response, ReflectError>
 
