@@ -102,7 +102,7 @@ describe("a trace", () => {
       const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00" }
       yield* raw.call("/game.GameService/GetPlayer", Raw.frame(new Uint8Array()), { headers })
       assert.strictEqual(seen[0]?.spanId, "b7ad6b7169203331")
-      assert.strictEqual(seen[0].sampled, false)
+      assert.strictEqual(seen[0]?.sampled, false)
       assert.deepStrictEqual(spans, [])
     }).pipe(Effect.withTracer(tracer), isolated)
   })

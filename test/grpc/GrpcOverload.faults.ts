@@ -1,0 +1,314 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as Semaphore from "effect/Semaphore"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { Authenticator, Grpc, GrpcError, GrpcServer, RateLimits } from "xdooria/grpc"
+import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
+import { layerLive as layerRedis } from "xdooria/redis/live"
+import * as Fault from "../faults/Fault.ts"
+import * as History from "../support/History.ts"
+import { eventually } from "../support/RedisBackends.ts"
+import * as RedisServer from "../support/RedisServer.ts"
+import { handlers, live, player, PlayerService, response, start } from "./Game.ts"
+
+const quiet = Effect.provideService(References.MinimumLogLevel, "None")
+
+const quantile = (values: ReadonlyArray<number>, share: number): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
+}
+
+/** One call of a load, with what became of it. */
+interface Done {
+  readonly startedAt: number
+  readonly millis: number
+  readonly outcome: "ok" | "refused" | "failed"
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Done["outcome"] => {
+  if (Exit.isSuccess(exit)) return "ok"
+  const reason = exit.cause.reasons[0]
+  const error = reason?._tag === "Fail" ? reason.error : undefined
+  return error instanceof GrpcError && error.reason._tag === "ResourceExhausted" ? "refused" : "failed"
+}
+
+const timed = (call: Effect.Effect<unknown, unknown>): Effect.Effect<Done> =>
+  Effect.gen(function* () {
+    const startedAt = yield* Clock.currentTimeMillis
+    const exit = yield* Effect.exit(call)
+    return { startedAt, millis: (yield* Clock.currentTimeMillis) - startedAt, outcome: outcomeOf(exit) }
+  })
+
+/** Begins so many calls in a second, whether earlier ones have ended or not, and waits for all. */
+const offer = (
+  rate: number,
+  seconds: number,
+  call: (n: number) => Effect.Effect<unknown, unknown>
+): Effect.Effect<ReadonlyArray<Done>> =>
+  Effect.gen(function* () {
+    const begunAt = yield* Clock.currentTimeMillis
+    const done: Array<Done> = []
+    let begun = 0
+    while (begun < rate * seconds) {
+      const due = Math.min(rate * seconds, (((yield* Clock.currentTimeMillis) - begunAt) * rate) / 1000)
+      while (begun < due) {
+        yield* Effect.forkScoped(Effect.map(timed(call(begun++)), (one) => done.push(one)))
+      }
+      yield* Effect.sleep(2)
+    }
+    while (done.length < begun) yield* Effect.sleep(5)
+    return done
+  }).pipe(Effect.scoped)
+
+/** How late the event loop was for all but a hundredth of the time that an effect took, in milliseconds. */
+const withLateness = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [A, number], E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => {
+      const histogram = monitorEventLoopDelay({ resolution: 10 })
+      histogram.enable()
+      return histogram
+    }),
+    (histogram) => Effect.map(effect, (value) => [value, Math.round(histogram.percentile(99) / 1e6) - 10] as const),
+    (histogram) => Effect.sync(() => histogram.disable())
+  )
+
+const latencies = (done: ReadonlyArray<Done>, outcome: Done["outcome"]): ReadonlyArray<number> =>
+  done.filter((one) => one.outcome === outcome).map(({ millis }) => millis)
+
+/** A handler that is done with so many calls at once, each in its time; the machine may make that longer. */
+const makeWorker = (atOnce: number, sleepMillis: number) =>
+  Effect.map(Semaphore.make(atOnce), (semaphore) => {
+    const applied: Array<string> = []
+    let workedMillis = 0
+    const gainExp = ({ requestId }: { readonly requestId: string }) =>
+      Effect.timed(Effect.sleep(sleepMillis)).pipe(
+        semaphore.withPermit,
+        Effect.map(([took]) => {
+          applied.push(requestId)
+          workedMillis += Duration.toMillis(took)
+          return { player: player("p1"), levelsGained: 0 }
+        })
+      )
+    /** How many calls it ended, and how long it was at one. */
+    const work = () => ({ calls: applied.length, millis: workedMillis })
+    return { applied, gainExp, work }
+  })
+
+const overload = Fault.scenario({
+  id: "F49",
+  room: "grpc",
+  title: "three times as many calls as a handler bears",
+  // What was let in until the overload showed is less than a hundredth of a minute, but not of some seconds.
+  scaled: {
+    atOnce: 10,
+    sleepMillis: 40,
+    usualSeconds: 0.7,
+    overloadSeconds: 2.2,
+    settleMillis: 1000,
+    afterSeconds: 0.8
+  },
+  full: { atOnce: 10, sleepMillis: 20, usualSeconds: 10, overloadSeconds: 60, settleMillis: 0, afterSeconds: 10 },
+  run: ({ afterSeconds, atOnce, overloadSeconds, settleMillis, sleepMillis, usualSeconds }) =>
+    Effect.gen(function* () {
+      const history = yield* History.make
+      const { applied, gainExp, work } = yield* makeWorker(atOnce, sleepMillis)
+      const game = yield* start(live(), handlers({ gainExp }))
+      const gain = (phase: string) => (n: number) => {
+        const requestId = `${phase} ${n}`
+        return game.gainExp({ playerId: "p1", requestId, amount: 1n }).pipe(
+          Effect.tap(() => history.acked(requestId)),
+          Effect.tapError((error) =>
+            error instanceof GrpcError && error.reason._tag === "OutcomeUnknown"
+              ? history.unknown(requestId)
+              : history.failed(requestId)
+          )
+        )
+      }
+      const usually = Effect.gen(function* () {
+        // As many callers as it serves at once, each with the next call when it has the last: what it does at most.
+        const calls = Math.round((usualSeconds * 1000 * atOnce) / sleepMillis)
+        const [spent, busy] = yield* Effect.timed(
+          Effect.forEach(Array.from({ length: calls }), (_, n) => timed(gain("peak")(n)), { concurrency: atOnce })
+        )
+        const peak = calls / Duration.toSeconds(spent)
+        return { peak, busy, usual: yield* offer(peak / 2, usualSeconds, gain("usual")) }
+      })
+
+      const [{ busy, peak, usual }, noiseMs] = yield* withLateness(usually)
+      const before = work()
+      const overloadedAt = yield* Clock.currentTimeMillis
+      const [overloaded, delayMs] = yield* withLateness(offer(3 * peak, overloadSeconds, gain("overload")))
+      yield* history.healed
+      const overAt = yield* Clock.currentTimeMillis
+      const during = work()
+      const after = yield* offer(peak / 2, afterSeconds, gain("after"))
+
+      const usualP99 = quantile(latencies([...busy, ...usual], "ok"), 0.99)
+      const settled = overloaded.filter(({ startedAt }) => startedAt >= overloadedAt + settleMillis)
+      const unusual = after.filter(({ millis, outcome }) => outcome !== "ok" || millis > 3 * usualP99)
+      // A machine that has other work makes every call longer: then fewer are as much as it can do.
+      const slower = (during.millis - before.millis) / (during.calls - before.calls) / (before.millis / before.calls)
+      const goodput = latencies(overloaded, "ok").length / ((overAt - overloadedAt) / 1000)
+      const verdict = yield* history.verdict(applied)
+      return {
+        ...verdict,
+        extra: {
+          peak,
+          goodput,
+          goodputShare: (goodput * slower) / peak,
+          usualP99,
+          acceptedP99: quantile(latencies(settled, "ok"), 0.99),
+          refused: latencies(overloaded, "refused").length,
+          refusedP99: quantile(latencies(overloaded, "refused"), 0.99),
+          refusedUsually: latencies([...busy, ...usual], "refused").length,
+          failed: latencies([...busy, ...usual, ...overloaded, ...after], "failed").length,
+          noiseMs,
+          delayMs,
+          backMs: Math.max(0, ...unusual.map(({ startedAt }) => startedAt - overAt))
+        }
+      }
+    }).pipe(quiet),
+  judge: ({ extra }) => {
+    const {
+      acceptedP99,
+      backMs,
+      delayMs,
+      failed,
+      goodputShare,
+      noiseMs,
+      refused,
+      refusedP99,
+      refusedUsually,
+      usualP99
+    } = extra
+    // Taken out is how late the process was meanwhile, on a call's way in and on its way out; that has a limit itself.
+    const longest = (millis: number) => millis + 2 * Math.max(noiseMs, delayMs)
+    return [
+      ...(goodputShare < 0.8 ? [`${goodputShare} of what it does at best`] : []),
+      ...(refused === 0 ? ["no call was refused"] : []),
+      ...(refusedP99 > longest(50) ? [`it took ${refusedP99} ms to refuse`] : []),
+      ...(acceptedP99 > longest(3 * usualP99) ? [`accepted calls took ${acceptedP99} ms, usually ${usualP99} ms`] : []),
+      ...(delayMs > 100 + 2 * noiseMs ? [`the event loop was late by ${delayMs} ms`] : []),
+      ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
+      ...(refusedUsually > 0 ? [`${refusedUsually} calls were refused without an overload`] : []),
+      ...(backMs > 5000 ? [`it took ${backMs} ms until all was as usual`] : [])
+    ]
+  }
+})
+
+const limit = 40
+
+const LimitedApi = Grpc.api(PlayerService, {
+  getPlayer: { public: true },
+  gainExp: { rate: { limit, window: "1 second", by: "principal" } },
+  createPlayer: { public: true },
+  healthCheck: { public: true }
+})
+
+const principals = ["usual", "greedy", "back"].map(
+  (playerId) => [playerId, { playerId, roles: [], tokenId: playerId }] as const
+)
+
+const redisDown = Fault.scenario({
+  id: "F53",
+  room: "grpc",
+  title: "Redis goes down while it counts calls",
+  scaled: { rate: 100, upSeconds: 0.4, downSeconds: 1.2 },
+  full: { rate: 200, upSeconds: 5, downSeconds: 30 },
+  run: ({ downSeconds, rate, upSeconds }) =>
+    Effect.gen(function* () {
+      const history = yield* History.make
+      const applied: Array<string> = []
+      const redis = yield* RedisServer.start()
+      const served = Grpc.handlers(
+        LimitedApi,
+        Effect.succeed({
+          healthCheck: () => Effect.succeed({ status: "SERVING" }),
+          createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
+          getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
+          gainExp: ({ playerId, requestId }) =>
+            Effect.sync(() => {
+              applied.push(requestId)
+              return { player: player(playerId), levelsGained: 0 }
+            })
+        })
+      )
+      const rooms = Layer.mergeAll(
+        layerServerLive({ port: 0, env: "test", drainDelay: Duration.zero }),
+        layerClientLive(),
+        Authenticator.layerStatic(Object.fromEntries(principals)),
+        RateLimits.layerRedis.pipe(Layer.provide(layerRedis({ addrs: [`${redis.host}:${redis.port}`] })))
+      )
+      const context = yield* Layer.build(GrpcServer.serve(served).pipe(Layer.provideMerge(rooms)))
+      const target = yield* Context.get(context, GrpcServer).address
+      const game = yield* Grpc.client(LimitedApi, { target }).pipe(Effect.provide(context))
+      const gain = (playerId: string, phase: string) => (n: number) => {
+        const requestId = `${playerId} ${phase} ${n}`
+        const metadata = { authorization: `Bearer ${playerId}` }
+        return game.gainExp({ playerId, requestId, amount: 1n }, { metadata }).pipe(
+          Effect.tap(() => history.acked(requestId)),
+          Effect.tapError(() => history.failed(requestId))
+        )
+      }
+      // One keeps to half of the limit, the other has all the rest of the load.
+      const load = (phase: string, seconds: number) =>
+        Effect.all(
+          [offer(limit / 2, seconds, gain("usual", phase)), offer(rate - limit / 2, seconds, gain("greedy", phase))],
+          { concurrency: 2 }
+        )
+
+      const [[usualUp], noiseMs] = yield* withLateness(load("up", upSeconds))
+      yield* redis.kill()
+      const [usualDown, greedyDown] = yield* load("down", downSeconds)
+      yield* redis.restart
+      yield* history.healed
+      const healedAt = yield* Clock.currentTimeMillis
+      let back = 0
+      yield* eventually(
+        "counted by Redis",
+        Effect.andThen(
+          Effect.suspend(() => gain("back", "back")(back++)),
+          Effect.map(redis.command("KEYS", "*"), (keys) => keys.includes("{back}"))
+        )
+      )
+      const backMs = (yield* Clock.currentTimeMillis) - healedAt
+      const [usualBack] = yield* load("back", upSeconds)
+
+      const usual = [...usualUp, ...usualDown, ...usualBack]
+      const verdict = yield* history.verdict(applied)
+      return {
+        ...verdict,
+        extra: {
+          downP99: quantile(
+            [...usualDown, ...greedyDown].map(({ millis }) => millis),
+            0.99
+          ),
+          refusedUsual: latencies(usual, "refused").length,
+          failed: latencies([...usual, ...greedyDown], "failed").length,
+          greedyPassed: latencies(greedyDown, "ok").length,
+          greedyRefused: latencies(greedyDown, "refused").length,
+          noiseMs,
+          backMs
+        }
+      }
+    }).pipe(quiet),
+  judge: ({ extra }, { downSeconds }) => {
+    const { backMs, downP99, failed, greedyPassed, greedyRefused, noiseMs, refusedUsual } = extra
+    return [
+      ...(downP99 > 100 + 2 * noiseMs ? [`calls took ${downP99} ms without Redis`] : []),
+      ...(refusedUsual > 0 ? [`${refusedUsual} calls of a caller within the limit were refused`] : []),
+      ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
+      // A window may begin before and end after.
+      ...(greedyPassed > limit * (downSeconds + 2) ? [`${greedyPassed} calls of one caller passed without Redis`] : []),
+      ...(greedyRefused === 0 ? ["no call was refused without Redis"] : []),
+      ...(backMs > 5000 ? [`it took ${backMs} ms until Redis counted again`] : [])
+    ]
+  }
+})
+
+export default [overload, redisDown]
