@@ -66,7 +66,7 @@ const prelude = Effect.gen(function* () {
   const { metadata, setHeader, setTrailer } = yield* Grpc.Call
   for (const value of metadata.get(echoed.header)) yield* setHeader(echoed.header, value)
   for (const value of metadata.get(echoed.trailer)) yield* setTrailer(echoed.trailer, value)
-  if (metadata.get(hold).length > 0) yield* Effect.never
+  if (metadata.get(hold).length > 0) return yield* Effect.never
 })
 
 const refuse = ({ code, message }: EchoStatus) => Effect.fail(new errors[code - 1]!({ text: message }))
