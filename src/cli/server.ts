@@ -34,7 +34,7 @@ class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/Nobod
   override get message(): string {
     const [first] = this.details.split(". ")
     const hint = this.isTls
-      ? "Does it speak TLS, and is --ca right?"
+      ? "Does it speak TLS, and are --ca and --cert right?"
       : "Does a service run there? npm start runs one; --addr names another, --tls speaks TLS"
     return `UNAVAILABLE at ${this.addr}: ${first}. ${hint}`
   }

@@ -4,34 +4,13 @@ import { spawn } from "node:child_process"
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import * as Ports from "../support/Ports.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
 import * as ServeProcess from "./ServeProcess.ts"
+import * as Xdooria from "./Xdooria.ts"
 
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-const root = fileURLToPath(new URL("../../", import.meta.url))
-
-/** Runs `xdooria` to its end. */
-const xdooria = (args: ReadonlyArray<string>, variables: Readonly<Record<string, string>> = {}): Effect.Effect<Ran> =>
-  Effect.callback((resume) => {
-    const child = spawn(process.execPath, ["bin/xdooria.js", ...args], {
-      cwd: root,
-      env: { ...process.env, XDOORIA_LOG_OUTPUT_PATH: "", ...variables }
-    })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.on("data", (bytes) => (stdout += String(bytes)))
-    child.stderr.on("data", (bytes) => (stderr += String(bytes)))
-    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
-    return Effect.sync(() => child.kill("SIGKILL"))
-  })
+const xdooria = Xdooria.run
 
 const temporaryFile = (name: string, text: string) =>
   Effect.acquireRelease(
@@ -124,7 +103,7 @@ describe("xdooria", () => {
       )
       const code = yield* Effect.callback<number | null>((resume) => {
         const child = spawn(process.execPath, ["bin/xdooria.js", "--help"], {
-          cwd: root,
+          cwd: Xdooria.root,
           stdio: ["ignore", full, "ignore"]
         })
         child.on("close", (code) => resume(Effect.succeed(code)))
