@@ -56,13 +56,13 @@ const makeContentOf = (): ((options: Logger.Options<unknown>) => Content) => {
     const spans = fiber.getRef(References.CurrentLogSpans)
     const span = fiber.cache.span
     const failure = cause.reasons.length > 0 ? cause : errorIn(args)
-    const isSimple = args.length === 1 && typeof args[0] === "string" && spans.length === 0
+    const simple = spans.length === 0 ? simpleFields(args, annotations) : undefined
     return {
       level: levels[logLevel] ?? "info",
       time: timeOf(date),
       caller: isSevere[logLevel] === true && !("caller" in annotations) ? callerOf(fiber.cache.stackFrame) : undefined,
-      message: isSimple ? (args[0] as string) : messageOf(args, failure !== undefined),
-      fields: isSimple ? annotations : fieldsOf(args, annotations, spans, date.getTime()),
+      message: simple !== undefined ? (args[0] as string) : messageOf(args, failure !== undefined),
+      fields: simple ?? fieldsOf(args, annotations, spans, date.getTime()),
       traceId: span?.traceId,
       spanId: span?.spanId,
       error: failure === undefined ? undefined : errorText(failure),
@@ -129,6 +129,14 @@ const messageOf = (args: ReadonlyArray<unknown>, hasFailure: boolean): string =>
   return words.join(" ")
 }
 
+/** What {@link fieldsOf} gives, of what most lines are: a text, and at most one object of fields. */
+const simpleFields = (args: ReadonlyArray<unknown>, annotations: Fields): Fields | undefined => {
+  const [message, fields] = args
+  if (typeof message !== "string") return undefined
+  if (args.length === 1) return annotations
+  return args.length === 2 && isFields(fields) ? attempt(() => ({ ...annotations, ...fields }), undefined) : undefined
+}
+
 /** Annotations, then the objects that were logged, then the log spans in seconds; of one name the last counts. */
 const fieldsOf = (
   args: ReadonlyArray<unknown>,
@@ -180,11 +188,14 @@ const isOwn = (name: string, content: Content): boolean => {
   }
 }
 
-/** The fields as JSON names and values; when the line has no room for more, the last tells how many are cut. */
-const membersOf = (content: Content, room: Room): ReadonlyArray<readonly [name: string, value: string]> => {
+/** Writes a member whose name and value are JSON. */
+type Write = (name: string, json: string) => string
+
+/** The fields, each written; when the line has no room for more, the last tells how many are cut. */
+const membersOf = (content: Content, room: Room, write: Write): string => {
   const { fields } = content
   const names = new Names(fields, (name) => isOwn(name, content))
-  const members: Array<readonly [name: string, value: string]> = []
+  let text = ""
   const keys = Object.keys(fields)
   for (let index = 0; index < keys.length; index++) {
     const key = keys[index]!
@@ -192,13 +203,14 @@ const membersOf = (content: Content, room: Room): ReadonlyArray<readonly [name: 
     if (value === undefined) continue
     if (room.left <= 0) {
       const left = keys.slice(index).filter((key) => fields[key] !== undefined).length
-      members.push([names.free(cutName, room), `"[${left} cut]"`])
-      break
+      return text + write(names.free(cutName, room), `"[${left} cut]"`)
     }
-    members.push([names.of(key, room), encodeValue(value, room)])
+    text += write(names.of(key, room), encodeValue(value, room))
   }
-  return members
+  return text
 }
+
+const writeJson: Write = (name, json) => `,${name}:${json}`
 
 const makeJson = (service: string) => {
   const serviceMember = `,"service":${quote(service)}`
@@ -206,7 +218,7 @@ const makeJson = (service: string) => {
     let line = `{"level":"${content.level}","time":"${content.time}"`
     if (content.caller !== undefined) line += `,"caller":${quote(content.caller)}`
     line += `,"msg":${encodeText(content.message, room)}${serviceMember}`
-    for (const [name, value] of membersOf(content, room)) line += `,${name}:${value}`
+    line += membersOf(content, room, writeJson)
     if (content.traceId !== undefined) {
       line += `,"trace_id":${quote(content.traceId)},"span_id":${quote(content.spanId!)}`
     }
@@ -244,7 +256,7 @@ const makeConsole = (service: string, color: boolean) => {
     let line = `${content.time} ${level} ${encodeText(content.message, room).slice(1, -1).replaceAll(`\\"`, `"`)}`
     line += member("service", quote(service))
     if (content.caller !== undefined) line += member("caller", quote(content.caller))
-    for (const [name, value] of membersOf(content, room)) line += member(bare(name), value)
+    line += membersOf(content, room, (name, json) => member(bare(name), json))
     if (content.traceId !== undefined) line += member("trace_id", quote(content.traceId))
     if (content.error === undefined) return `${line}\n`
     line += member("error", encodeText(content.error, room))

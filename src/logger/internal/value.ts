@@ -55,7 +55,7 @@ export const encodeText = (text: string, room: Room): string => encodeFitting(fi
 export class Names {
   readonly #object: object
   readonly #isOwn: (name: string) => boolean
-  readonly #made: Array<string> = []
+  #made: Array<string> | undefined
 
   /** `isOwn` tells the names of other members, which come beside those of the object. */
   constructor(object: object, isOwn: (name: string) => boolean = () => false) {
@@ -73,8 +73,9 @@ export class Names {
   /** A name that no key of the object and no name made before is: a `_` is added until it is so. */
   free(text: string, room: Room): string {
     let name = text
-    while (Object.hasOwn(this.#object, name) || this.#made.includes(name)) name += "_"
-    this.#made.push(name)
+    const made = (this.#made ??= [])
+    while (Object.hasOwn(this.#object, name) || made.includes(name)) name += "_"
+    made.push(name)
     return encodeFitting(name, room)
   }
 }
