@@ -70,11 +70,13 @@ class Call implements ClientCall, DriverListener {
   readonly #listener: ClientListener
   readonly #target: string
   readonly #call: DriverCall
+  readonly #deadline: number
   #answered = false
 
   constructor(channel: grpc.Channel, path: string, metadata: Entries, deadline: number, listener: ClientListener) {
     this.#listener = listener
     this.#target = channel.getTarget()
+    this.#deadline = deadline
     const headers = new grpc.Metadata()
     for (const [name, value] of metadata) headers.add(name, value)
     // A client of grpc-js would build two further layers for interceptors around each call.
@@ -91,13 +93,17 @@ class Call implements ClientCall, DriverListener {
     this.#listener.onMessage(message)
   }
 
-  onReceiveStatus({ code, details, metadata }: grpc.StatusObject): void {
+  onReceiveStatus({ code: told, details, metadata }: grpc.StatusObject): void {
+    const isSilent = Object.keys(metadata.toJSON()).length === 0
+    // A server that is at the deadline first may only reset the stream, as grpc-go does, whose client knows that, too.
+    const isLate = told === grpc.status.CANCELLED && isSilent && Date.now() >= this.#deadline
+    const code = isLate ? grpc.status.DEADLINE_EXCEEDED : told
     const sent =
       code === grpc.status.OK ||
       wasSent({
         code,
         details,
-        answered: this.#answered || Object.keys(metadata.toJSON()).length > 0,
+        answered: this.#answered || !isSilent,
         peer: this.#call.getPeer(),
         target: this.#target
       })
