@@ -29,7 +29,7 @@ const settings = JSON.parse(process.argv[2]!) as Settings
 const tell = (report: Report) => Effect.sync(() => void process.send!(report))
 
 /** What a handler takes. */
-const work = Effect.sleep("5 millis")
+const work = Effect.sleep("20 millis")
 
 const served = [
   handlers({
@@ -86,6 +86,9 @@ const serve = (port: number) =>
     yield* tell({ at: "stopped" })
     return Number(address.split(":")[1])
   })
+
+// It does not outlive the test that started it.
+process.once("disconnect", () => process.exit())
 
 await Effect.runPromise(
   Effect.gen(function* () {

@@ -156,15 +156,17 @@ export abstract class Invocation implements ClientListener {
     if (refusal !== undefined && (pool.isClosed || !this.waitsForReady)) {
       return this.failed(refusal, codeOf(refusal))
     }
-    const changed = Effect.onInterrupt(pool.changed, () => Effect.sync(() => this.cancel()))
     const inTime =
       this.#deadline === Infinity
-        ? changed
-        : Effect.timeoutOrElse(changed, {
+        ? pool.changed
+        : Effect.timeoutOrElse(pool.changed, {
             duration: Math.max(0, this.#left),
             orElse: () => this.failed(this.#tooLate, "DEADLINE_EXCEEDED")
           })
-    return Effect.andThen(inTime, this.ready)
+    return Effect.andThen(
+      Effect.onInterrupt(inTime, () => Effect.sync(() => this.cancel())),
+      this.ready
+    )
   })
 
   /**
