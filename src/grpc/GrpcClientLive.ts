@@ -1,4 +1,3 @@
-import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -11,27 +10,34 @@ import { InsecureTransport } from "./GrpcError.ts"
 import * as Client from "./internal/client/client.ts"
 import * as Connection from "./internal/client/connection.ts"
 import { isLocal } from "./internal/client/target.ts"
+import * as Tls from "./internal/tls.ts"
 
 const defaults = Schema.decodeSync(GrpcConfig.schema)({})
 
 /**
  * Makes a client; what is not given has the default of section `grpc`. A connection closes with the last scope of its
  * clients, or with that of this effect.
+ *
+ * Fails with InvalidConfig when a file of TLS is missing or does not fit; the certificates are followed until the scope
+ * closes.
  */
-export const makeLive = (given: Partial<GrpcSettings> = {}): Effect.Effect<GrpcClient["Service"], never, Scope.Scope> =>
-  Effect.suspend(() => {
+export const makeLive = (
+  given: Partial<GrpcSettings> = {}
+): Effect.Effect<GrpcClient["Service"], InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
     const settings = { ...defaults, ...given }
-    const credentials = grpc.credentials.createInsecure()
-    return Client.make(settings, {
-      connect: (place) => Connection.open(settings, credentials, place),
+    const isSafe = settings.allowInsecure || settings.tls !== "disable"
+    const makeCredentials = yield* Tls.client(settings)
+    return yield* Client.make(settings, {
+      connect: (place) => Connection.open(settings, makeCredentials, place),
       // The driver compares deadlines with the system's clock, whatever Clock a fiber has.
       now: () => Date.now(),
-      refuse: (address) => (settings.allowInsecure || isLocal(address) ? undefined : new InsecureTransport({ address }))
+      refuse: (address) => (isSafe || isLocal(address) ? undefined : new InsecureTransport({ address }))
     })
   })
 
 /** As {@link GrpcClientLive}, with options in place of the configuration. See {@link makeLive}. */
-export const layerLive = (options: Partial<GrpcSettings> = {}): Layer.Layer<GrpcClient> =>
+export const layerLive = (options: Partial<GrpcSettings> = {}): Layer.Layer<GrpcClient, InvalidConfig> =>
   Layer.effect(GrpcClient, makeLive(options))
 
 /** A client of @grpc/grpc-js, on section `grpc`. */

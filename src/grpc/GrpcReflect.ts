@@ -120,11 +120,9 @@ const credentialsOf = (tls: ReflectTls | undefined): Effect.Effect<Tls.MakeCrede
 const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls, ...server }: ReflectServer) {
   const metadata = yield* entriesOf(server.metadata)
   const makeCredentials = yield* credentialsOf(tls)
-  let failure: string | undefined
-  const credentials = makeCredentials((what) => (failure = what))
   const connection = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => Connection.open(settings, credentials, { address, authority: address, keepalive: false }),
+      try: () => Connection.open(settings, makeCredentials, { address, authority: address, keepalive: false }),
       catch: () => invalid(`${address} is no address`)
     }),
     (connection) => Effect.sync(() => connection.close())
@@ -134,7 +132,10 @@ const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls
     metadata,
     deadline: Date.now() + Duration.toMillis(deadline),
     // In place of the driver's text, which is of many lines.
-    reason: () => (failure === undefined ? undefined : `TLS failed: ${failure}`)
+    reason: () => {
+      const failure = connection.tlsFailure?.()
+      return failure === undefined ? undefined : `TLS failed: ${failure}`
+    }
   }
 })
 

@@ -225,7 +225,6 @@ const secure = (
   tell: (failure: string | undefined) => void
 ): ReturnType<Connector["connect"]> =>
   new Promise((resolve, reject) => {
-    tell(undefined)
     const secured = tls.connect({
       socket,
       secureContext,
@@ -274,7 +273,11 @@ class Credentials extends grpc.ChannelCredentials {
     const name = options["grpc.ssl_target_name_override"] ?? hostOf(path)
     return {
       connect: (socket) => secure(socket, name, this.#secureContext(), this.#tell),
-      waitForReady: () => Promise.resolve(),
+      // Before each try.
+      waitForReady: () => {
+        this.#tell(undefined)
+        return Promise.resolve()
+      },
       getCallCredentials: () => callCredentials ?? grpc.CallCredentials.createEmpty(),
       destroy: () => {}
     }

@@ -1,6 +1,7 @@
 import * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
 import type { GrpcSettings } from "../../Grpc.ts"
+import type { MakeCredentials } from "../tls.ts"
 import type { ClientCall, ClientListener, Connection, Connectivity, Entries, Place } from "../transport.ts"
 
 type DriverCall = ReturnType<grpc.Channel["createCall"]>
@@ -136,7 +137,11 @@ const connectivities: Readonly<Record<grpc.connectivityState, Connectivity>> = {
 }
 
 /** A connection of grpc-js: a channel to one address. It reconnects with the driver's jittered backoff. */
-export const open = (settings: GrpcSettings, credentials: grpc.ChannelCredentials, place: Place): Connection => {
+export const open = (settings: GrpcSettings, makeCredentials: MakeCredentials, place: Place): Connection => {
+  let tlsFailure: string | undefined
+  const credentials = makeCredentials((failure) => {
+    tlsFailure = failure
+  })
   const channel = new grpc.Channel(place.address, credentials, driverOptions(settings, place))
   const listeners = new Set<(now: Connectivity) => void>()
   const follow = (seen: grpc.connectivityState): void =>
@@ -153,6 +158,7 @@ export const open = (settings: GrpcSettings, credentials: grpc.ChannelCredential
       return () => listeners.delete(changed)
     },
     connect: () => void channel.getConnectivityState(true),
+    tlsFailure: () => tlsFailure,
     open: (path, metadata, deadline, listener) => new Call(channel, path, metadata, deadline, listener),
     close: () => channel.close()
   }

@@ -5,7 +5,7 @@ import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { GrpcSettings } from "../../Grpc.ts"
-import { GrpcError, type GrpcErrorReason, Unavailable } from "../../GrpcError.ts"
+import { GrpcError, type GrpcErrorReason, TlsFailed, Unavailable } from "../../GrpcError.ts"
 import type { Endpoint } from "../../Resolver.ts"
 import type { ClientTransport, Connection, Place } from "../transport.ts"
 import type { Balancer, Choice } from "./balance.ts"
@@ -98,7 +98,11 @@ export class Pool {
     const hope = this.instances.some(
       ({ connection, serving }) => serving !== false && connection.connectivity() !== "failing"
     )
-    return hope ? undefined : unavailable("no endpoint can be reached or serves")
+    if (hope) return undefined
+    const failures = this.instances.map(({ connection }) => connection.tlsFailure?.())
+    return failures[0] !== undefined && !failures.includes(undefined)
+      ? new GrpcError({ reason: new TlsFailed({ method, detail: failures[0] }) })
+      : unavailable("no endpoint can be reached or serves")
   }
 
   get isClosed(): boolean {
