@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Authenticator, Grpc, GrpcError, GrpcServer, NotAuthenticated, Principal } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
-import { type Backend, Banned, PlayerNotFound, PlayerService, response, StreamService } from "./Game.ts"
+import { type Backend, Banned, PlayerNotFound, PlayerService, response, StreamService, type Time } from "./Game.ts"
 
 const { getPlayer, healthCheck } = PlayerService
 const { talk, watch } = StreamService
@@ -31,7 +31,8 @@ const asAnn = { metadata: { authorization: "Bearer token-of-ann" } }
 const asBob = { metadata: { authorization: "token-of-bob" } }
 
 /** See {@link Backend}. */
-export const callers = <E>(name: string, layer: Backend<E>): void => {
+export const callers = <E>(name: string, layer: Backend<E>, clock: Time): void => {
+  const test = clock === "test" ? it.effect : it.live
   /** Serves, and gives a client. */
   const serving = Effect.fnUntraced(function* <A extends Grpc.AnyApi, R extends Authenticator>(
     api: A,
@@ -64,7 +65,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       })
     )
 
-    it.live("are known to handlers of every kind, and public methods know none", () =>
+    test("are known to handlers of every kind, and public methods know none", () =>
       Effect.gen(function* () {
         const game = yield* serving(Api, served)
         assert.deepStrictEqual(yield* game.getPlayer({ playerId: "" }, asAnn), response("ann"))
@@ -73,8 +74,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         const talked = game.talk(Stream.make({ playerId: "" }), asBob)
         assert.deepStrictEqual(yield* Stream.runCollect(talked), [response("bob")])
         assert.deepStrictEqual(yield* game.healthCheck({}), { status: "public" })
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
     const strangers = {
       "no token": {},
@@ -84,7 +84,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       "two spaces": { authorization: "Bearer  token-of-ann" }
     }
     for (const [what, metadata] of Object.entries(strangers)) {
-      it.live(`that are not known are UNAUTHENTICATED with one text, and no handler runs: ${what}`, () =>
+      test(`that are not known are UNAUTHENTICATED with one text, and no handler runs: ${what}`, () =>
         Effect.gen(function* () {
           const log = yield* LogRecorder
           const game = yield* serving(
@@ -111,11 +111,10 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
           const line = yield* log.find(({ code }) => code === "UNAUTHENTICATED")
           assert.include(["no authorization", "an unknown token"], line["error"])
           assert.notInclude(JSON.stringify(yield* log.lines), "token-of")
-        }).pipe(Effect.provide(LoggerTest))
-      )
+        }).pipe(Effect.provide(LoggerTest)))
     }
 
-    it.live("are asked for before their request is decoded", () =>
+    test("are asked for before their request is decoded", () =>
       Effect.gen(function* () {
         const broken = {
           getPlayer: {
@@ -129,10 +128,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         const game = yield* serving(Broken, Grpc.handlers(Broken, Effect.succeed({ getPlayer: () => own })))
         assert.strictEqual((yield* reasonOf(game.getPlayer({ playerId: "" })))._tag, "Unauthenticated")
         assert.strictEqual((yield* reasonOf(game.getPlayer({ playerId: "" }, asAnn)))._tag, "Internal")
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("fail as a bug when the Authenticator fails as one, and a handler's NotAuthenticated is one", () =>
+    test("fail as a bug when the Authenticator fails as one, and a handler's NotAuthenticated is one", () =>
       Effect.gen(function* () {
         const Api = Grpc.api({ getPlayer, healthCheck }, { healthCheck: { public: true } })
         const dying = Layer.succeed(Authenticator, { authenticate: () => Effect.die(new Error("hunter2")) })
@@ -149,10 +147,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
           assert.strictEqual(reason._tag, "Internal")
           assert.notInclude(JSON.stringify(reason), "hunter2")
         }
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may call as often as the rule says, each for itself or all together", () =>
+    test("may call as often as the rule says, each for itself or all together", () =>
       Effect.gen(function* () {
         const rate = { limit: 2, window: "1 hour" } as const
         const Api = Grpc.api(
@@ -184,10 +181,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         assert.deepStrictEqual(seen, ["ok", "ok", refused, "ok", "ok", "ok", refused])
         const together = yield* Effect.all([create(asAnn), create(asBob), create(asAnn), create(asBob)])
         assert.deepStrictEqual(together, ["ok", "ok", refused, refused])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may make so many calls in a second by default, and any to public methods", () =>
+    test("may make so many calls in a second by default, and any to public methods", () =>
       Effect.gen(function* () {
         const game = yield* serving(Api, served, { settings: { rateLimit: 3 } })
         const read = Effect.exit(game.getPlayer({ playerId: "" }, asAnn))
@@ -195,23 +191,21 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         assert.isTrue(exits.some(({ _tag }) => _tag === "Failure"))
         assert.strictEqual(exits[0]!._tag, "Success")
         yield* Effect.replicateEffect(game.healthCheck({}), 20, { discard: true })
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("must be known by somebody where a method is not public", () =>
+    test("must be known by somebody where a method is not public", () =>
       Effect.gen(function* () {
         const server = GrpcServer.serve(served as unknown as Grpc.Handlers<never, never>)
         const reason = yield* reasonOf(Layer.build(server.pipe(Layer.provide(layer()))))
         assert.strictEqual(reason._tag, "InvalidService")
         assert.include(reason.message, "/game.GameService/GetPlayer")
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 
   describe(`${name}: a call`, () => {
     const Api = Grpc.api({ getPlayer, watch }, { getPlayer: { public: true }, watch: { public: true } })
 
-    it.live("tells its handler what it is, and takes headers and trailers from it", () =>
+    test("tells its handler what it is, and takes headers and trailers from it", () =>
       Effect.gen(function* () {
         const calls = yield* Queue.unbounded<readonly [Grpc.Call["Service"], number]>()
         const tell = Effect.gen(function* () {
@@ -252,10 +246,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         // The server's own deadline is for calls with one response.
         assert.isTrue(one![1] >= now + 19_000 && one![1] <= now + 60_000)
         assert.isTrue(many![1] >= now + 3_500_000 && many![1] <= now + 3_700_000)
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("brings its headers and trailers with a failure, too", () =>
+    test("brings its headers and trailers with a failure, too", () =>
       Effect.gen(function* () {
         const Failing = Grpc.api({ getPlayer }, { getPlayer: { public: true, errors: [Banned] } })
         const game = yield* serving(
@@ -275,8 +268,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         const onTrailers = (metadata: Grpc.Metadata) => void seen.push(metadata.get("x-last").join())
         assert.instanceOf(yield* Effect.flip(game.getPlayer({ playerId: "" }, { onTrailers })), Banned)
         assert.deepStrictEqual(seen, ["3"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
     const entries = [
       ["Upper", "x"],
@@ -287,7 +279,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       ["x", "x".repeat(9_000)]
     ] as const
     for (const [key, value] of entries) {
-      it.live(`with metadata that cannot be sent is a bug: ${key} ${value.slice(0, 10)}`, () =>
+      test(`with metadata that cannot be sent is a bug: ${key} ${value.slice(0, 10)}`, () =>
         Effect.gen(function* () {
           const set = Effect.flatMap(Grpc.Call, ({ setTrailer }) => setTrailer(key, value))
           const game = yield* serving(
@@ -298,8 +290,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
             )
           )
           assert.strictEqual((yield* reasonOf(game.getPlayer({ playerId: "" })))._tag, "Internal")
-        }).pipe(Effect.provide(LoggerTest))
-      )
+        }).pipe(Effect.provide(LoggerTest)))
     }
   })
 
@@ -325,7 +316,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       })
     )
 
-    it.live("that fit their schema reach the handler as it decodes them", () =>
+    test("that fit their schema reach the handler as it decodes them", () =>
       Effect.gen(function* () {
         const At = Grpc.api(
           { getPlayer },
@@ -339,10 +330,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
           )
         )
         assert.deepStrictEqual(yield* game.getPlayer({ playerId: "41" }), response("42"))
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("that do not are INVALID_ARGUMENT and name the field, never the value, and no handler runs", () =>
+    test("that do not are INVALID_ARGUMENT and name the field, never the value, and no handler runs", () =>
       Effect.gen(function* () {
         const log = yield* LogRecorder
         const game = yield* serving(Api, served)
@@ -353,10 +343,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
           assert.include(reason, { _tag: "InvalidArgument", details: "invalid player_id" })
         }
         assert.notInclude(JSON.stringify(yield* log.lines), "HUNTER2")
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("of a stream end it with the first that does not, after the responses to those that did", () =>
+    test("of a stream end it with the first that does not, after the responses to those that did", () =>
       Effect.gen(function* () {
         const game = yield* serving(Api, served)
         const seen: Array<string | undefined> = []
@@ -370,8 +359,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         )
         assert.include(reason, { _tag: "InvalidArgument", details: "invalid player_id" })
         assert.deepStrictEqual(seen, ["p1"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 
   describe(`${name}: middleware`, () => {
@@ -404,7 +392,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       watch: () => Stream.make(response("1"), response("2"))
     })
 
-    it.live("goes around handlers of every kind, the last that was put there outermost, where it was put", () =>
+    test("goes around handlers of every kind, the last that was put there outermost, where it was put", () =>
       Effect.gen(function* () {
         const events: Array<string> = []
         const inner = Grpc.use(Grpc.handlers(Api, plain), named(events, "inner"))
@@ -416,10 +404,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         assert.deepStrictEqual(events.splice(0), ["+outer", "+inner", "-inner", "-outer"])
         yield* game.healthCheck({})
         assert.deepStrictEqual(events, ["+inner", "-inner"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("gives services to the handler, and sees the call", () =>
+    test("gives services to the handler, and sees the call", () =>
       Effect.gen(function* () {
         const giving = Grpc.middleware({
           wrap: (next: Effect.Effect<Grpc.Served, Grpc.DomainError, Step>) =>
@@ -437,10 +424,9 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         assert.deepStrictEqual(yield* game.healthCheck({}), { status: "game.GameService/HealthCheck" })
         const watched = yield* Stream.runCollect(game.watch({ playerId: "" }))
         assert.deepStrictEqual(watched, [response("game.StreamService/Watch")])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may fail with an error of its own instead of the handler", () =>
+    test("may fail with an error of its own instead of the handler", () =>
       Effect.gen(function* () {
         const refusing = Grpc.middleware({
           errors: [PlayerNotFound],
@@ -452,8 +438,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
           _tag: "UnexpectedStatus",
           code: "NOT_FOUND"
         })
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
     const wrong = {
       "gives something else": () => Effect.succeed("something else"),
@@ -463,7 +448,7 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
       dies: () => Effect.die(new Error("hunter2"))
     }
     for (const [what, wrap] of Object.entries(wrong)) {
-      it.live(`that ${what} is a bug`, () =>
+      test(`that ${what} is a bug`, () =>
         Effect.gen(function* () {
           const game = yield* serving(
             Api,
@@ -473,13 +458,12 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
             const reason = yield* reasonOf(call as Effect.Effect<unknown, GrpcError>)
             assert.strictEqual(reason._tag, "Internal")
           }
-        }).pipe(Effect.provide(LoggerTest))
-      )
+        }).pipe(Effect.provide(LoggerTest)))
     }
   })
 
   describe(`${name}: overload`, () => {
-    it.live("refuses calls beyond what may run at once, and takes them again after", () =>
+    test("refuses calls beyond what may run at once, and takes them again after", () =>
       Effect.gen(function* () {
         const Api = Grpc.api({ getPlayer }, { getPlayer: { public: true } })
         const gate = yield* Deferred.make<void>()
@@ -499,7 +483,6 @@ export const callers = <E>(name: string, layer: Backend<E>): void => {
         yield* Deferred.succeed(gate, undefined)
         for (const call of calls) assert.deepStrictEqual(yield* Fiber.join(call), response("p1"))
         assert.deepStrictEqual(yield* call, response("p1"))
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 }

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
 import { Grpc, type GrpcClient, GrpcServer, type ServeOptions } from "xdooria/grpc"
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { GameServiceService, type GetPlayerResponse, type Player } from "../../src/gen/game.ts"
@@ -35,6 +36,17 @@ export class Banned extends Grpc.TaggedError<Banned>()(
 
 /** A server and a client that reaches it at its address, with settings of the test's choice. */
 export type Backend<E> = (settings?: Partial<Grpc.GrpcSettings>) => Layer.Layer<GrpcServer | GrpcClient, E>
+
+/** Whose time a suite runs on. */
+export type Time = "test" | "live"
+
+/** Lets time pass for as long as an effect runs: live time does by itself. */
+export const passing =
+  (clock: Time) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    clock === "live"
+      ? effect
+      : Effect.raceFirst(effect, Effect.forever(Effect.andThen(Effect.yieldNow, TestClock.adjust("10 millis"))))
 
 /** An error that no method declares. */
 export class Undeclared extends Grpc.TaggedError<Undeclared>()("Undeclared", {}, { status: "ABORTED" }) {}

@@ -1,4 +1,4 @@
 import { live } from "./Game.ts"
 import { suite } from "./GrpcContract.ts"
 
-suite("GrpcServerLive and GrpcClientLive", live)
+suite("GrpcServerLive and GrpcClientLive", live, "live")

@@ -6,13 +6,16 @@ import * as Tracer from "effect/Tracer"
 import { readFileSync } from "node:fs"
 import { Config, ConfigTest } from "xdooria/config"
 import * as Errors from "xdooria/grpc"
-import { Grpc } from "xdooria/grpc"
+import { Grpc, layerEmbedded } from "xdooria/grpc"
 import { GameServiceService } from "../../src/gen/game.ts"
 import { Status } from "../../src/gen/google/rpc/status.ts"
 import * as Details from "../../src/grpc/internal/details.ts"
 import { isLoopback } from "../../src/grpc/internal/listener.ts"
 import * as Traceparent from "../../src/grpc/internal/traceparent.ts"
 import { Banned, PlayerNotFound } from "./Game.ts"
+import { suite } from "./GrpcContract.ts"
+
+suite("GrpcEmbedded", layerEmbedded, "test")
 
 describe("reasons", () => {
   it("of a server say what to do", () => {

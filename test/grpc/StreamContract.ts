@@ -13,7 +13,17 @@ import * as Stream from "effect/Stream"
 import { Grpc, GrpcError, GrpcServer } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import * as Recorder from "../support/Recorder.ts"
-import { type Backend, player, PlayerNotFound, response, StreamApi, streamHandlers, Undeclared } from "./Game.ts"
+import {
+  type Backend,
+  passing,
+  player,
+  PlayerNotFound,
+  response,
+  StreamApi,
+  streamHandlers,
+  type Time,
+  Undeclared
+} from "./Game.ts"
 
 type Served = Parameters<typeof streamHandlers>[0]
 
@@ -45,7 +55,10 @@ const stuck = Effect.gen(function* () {
 })
 
 /** See {@link Backend}. */
-export const streams = <E>(name: string, layer: Backend<E>): void => {
+export const streams = <E>(name: string, layer: Backend<E>, clock: Time): void => {
+  const test = clock === "test" ? it.effect : it.live
+  const passes = passing(clock)
+
   const serving = Effect.fnUntraced(function* (served: Served, settings: Partial<Grpc.GrpcSettings> = {}) {
     const server = GrpcServer.serve(streamHandlers(served))
     const context = yield* Layer.build(server.pipe(Layer.provideMerge(layer(settings))))
@@ -55,17 +68,16 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
   })
 
   describe(`${name}: streams`, () => {
-    it.live("of responses bring all of them in their order, and end", () =>
+    test("of responses bring all of them in their order, and end", () =>
       Effect.gen(function* () {
         const { watch } = yield* serving({
           watch: ({ playerId }: Request) => Stream.map(Stream.range(1, Number(playerId)), (n) => response(String(n)))
         })
         assert.deepStrictEqual(ids(yield* Stream.runCollect(watch(request(5000)))), many(1, 5000))
         assert.deepStrictEqual(ids(yield* Stream.runCollect(watch(request(1)))), ["1"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may be empty, both ways", () =>
+    test("may be empty, both ways", () =>
       Effect.gen(function* () {
         const { sum, talk, watch } = yield* serving({
           watch: () => Stream.empty,
@@ -75,10 +87,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         assert.deepStrictEqual(yield* Stream.runCollect(watch(request(1))), [])
         assert.deepStrictEqual(yield* sum(Stream.empty), response("0"))
         assert.deepStrictEqual(yield* Stream.runCollect(talk(Stream.empty)), [])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("of requests bring all of them in their order to the handler, then its response back", () =>
+    test("of requests bring all of them in their order to the handler, then its response back", () =>
       Effect.gen(function* () {
         const { sum } = yield* serving({
           sum: (requests: Stream.Stream<Request>) =>
@@ -86,10 +97,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         })
         const { player } = yield* sum(Stream.map(Stream.range(1, 3000), request))
         assert.strictEqual(player?.id, many(1, 3000).join())
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("of both go on side by side: each may answer the other", () =>
+    test("of both go on side by side: each may answer the other", () =>
       Effect.gen(function* () {
         const { talk } = yield* serving({
           talk: (requests: Stream.Stream<Request>) => Stream.map(requests, ({ playerId }) => response(playerId))
@@ -102,10 +112,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
           Stream.runCollect
         )
         assert.deepStrictEqual(ids(answers), many(1, 50))
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("go on after the client has sent all", () =>
+    test("go on after the client has sent all", () =>
       Effect.gen(function* () {
         const { talk } = yield* serving({
           talk: (requests: Stream.Stream<Request>) =>
@@ -116,10 +125,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         })
         const answers = yield* Stream.runCollect(talk(Stream.make(request(1), request(2))))
         assert.deepStrictEqual(ids(answers), many(1, 40))
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may be answered before the client has sent all, who then sends no more", () =>
+    test("may be answered before the client has sent all, who then sends no more", () =>
       Effect.gen(function* () {
         const { sum, talk } = yield* serving({
           sum: (requests: Stream.Stream<Request>) => Effect.map(Stream.runHead(requests), () => response("enough")),
@@ -134,10 +142,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         const alike = Stream.concat(Stream.make(request(1)), Stream.drain(Stream.fromEffect(second.forever)))
         assert.deepStrictEqual(ids(yield* Stream.runCollect(talk(alike))), ["1"])
         yield* second.interrupted
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("may fail after their first responses, which arrive, and the declared error after them", () =>
+    test("may fail after their first responses, which arrive, and the declared error after them", () =>
       Effect.gen(function* () {
         const left = new PlayerNotFound({ playerId: "p1", at: new Date(5), seen: 1n })
         const { talk, watch } = yield* serving({
@@ -166,8 +173,7 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
           )
         )
         assert.deepStrictEqual(ids(answered), ["1", "2", "failed"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
     const secret = "hunter2"
     const defects: Record<string, (requests: Stream.Stream<Request>) => unknown> = {
@@ -191,7 +197,7 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         )
     }
     for (const [what, talk] of Object.entries(defects)) {
-      it.live(`are INTERNAL without a text, and an id that finds the log line: ${what}`, () =>
+      test(`are INTERNAL without a text, and an id that finds the log line: ${what}`, () =>
         Effect.gen(function* () {
           const log = yield* LogRecorder
           const game = yield* serving({ talk, watch: () => Stream.make(response("1")) })
@@ -204,11 +210,10 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
           assert.include(line, { level: "error", msg: "grpc call failed", code: "INTERNAL" })
           assert.notInclude(JSON.stringify(reason), secret)
           assert.deepStrictEqual(ids(yield* Stream.runCollect(game.watch(request(1)))), ["1"])
-        }).pipe(Effect.provide(LoggerTest))
-      )
+        }).pipe(Effect.provide(LoggerTest)))
     }
 
-    it.live("leave one line each in the log", () =>
+    test("leave one line each in the log", () =>
       Effect.gen(function* () {
         const log = yield* LogRecorder
         const { watch } = yield* serving({ watch: () => Stream.make(response("1"), response("2")) })
@@ -217,12 +222,11 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         assert.include(line, { msg: "grpc call success", method: "/game.StreamService/Watch", code: "OK" })
         const lines = yield* log.lines
         assert.strictEqual(lines.filter(({ msg }) => msg.startsWith("grpc call")).length, 1)
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 
   describe(`${name}: streams end`, () => {
-    it.live("when the client has enough, which interrupts the handler", () =>
+    test("when the client has enough, which interrupts the handler", () =>
       Effect.gen(function* () {
         const { forever, interrupted } = yield* stuck
         const { watch } = yield* serving({
@@ -230,10 +234,9 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         })
         assert.deepStrictEqual(ids(yield* Stream.runCollect(Stream.take(watch(request(1)), 2))), ["1", "2"])
         yield* interrupted
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("when the client is interrupted, which interrupts the handler, whatever it waits for", () =>
+    test("when the client is interrupted, which interrupts the handler, whatever it waits for", () =>
       Effect.gen(function* () {
         const [watching, summing, talking] = yield* Effect.all([stuck, stuck, stuck])
         const { sum, talk, watch } = yield* serving({
@@ -253,34 +256,32 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
           yield* Fiber.interrupt(fiber)
           yield* interrupted
         }
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("when the stream of requests fails at the client, as it failed", () =>
+    test("when the stream of requests fails at the client, as it failed", () =>
       Effect.gen(function* () {
-        const { forever, interrupted } = yield* stuck
+        const { forever, interrupted, started } = yield* stuck
         const { talk } = yield* serving({ talk: () => Stream.fromEffect(forever) })
-        const requests = Stream.concat(Stream.make(request(1)), Stream.fail("no more" as const))
+        const failing = Stream.fromEffect(Effect.andThen(started, Effect.fail("no more" as const)))
+        const requests = Stream.concat(Stream.make(request(1)), failing)
         assert.strictEqual(yield* Effect.flip(Stream.runDrain(talk(requests))), "no more")
         yield* interrupted
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("at the caller's deadline, which interrupts the handler", () =>
+    test("at the caller's deadline, which interrupts the handler", () =>
       Effect.gen(function* () {
         const { forever, interrupted } = yield* stuck
         const log = yield* LogRecorder
         const { watch } = yield* serving({
           watch: () => Stream.concat(Stream.make(response("1")), Stream.fromEffect(forever))
         })
-        const reason = yield* reasonOf(Stream.runDrain(watch(request(1), { deadline: "100 millis" })))
+        const reason = yield* passes(reasonOf(Stream.runDrain(watch(request(1), { deadline: "100 millis" }))))
         assert.strictEqual(reason._tag, "DeadlineExceeded")
         yield* interrupted
         yield* log.find(({ code }) => code === "DEADLINE_EXCEEDED")
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("at the server's deadline when the requests are a stream and the response is one, else never", () =>
+    test("at the server's deadline when the requests are a stream and the response is one, else never", () =>
       Effect.gen(function* () {
         const { forever, interrupted } = yield* stuck
         const gate = yield* Deferred.make<void>()
@@ -292,17 +293,16 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
           { maxDeadline: Duration.millis(50) }
         )
         const watching = yield* Effect.forkChild(Stream.runCollect(watch(request(1))), { startImmediately: true })
-        const reason = yield* reasonOf(sum(Stream.never, { deadline: Duration.infinity }))
+        const reason = yield* passes(reasonOf(sum(Stream.never, { deadline: Duration.infinity })))
         assert.include(reason, { _tag: "OutcomeUnknown", code: "DEADLINE_EXCEEDED" })
         yield* interrupted
         // A second of that kind, so that twice that time has passed.
-        yield* reasonOf(sum(Stream.never, { deadline: Duration.infinity }))
+        yield* passes(reasonOf(sum(Stream.never, { deadline: Duration.infinity })))
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(ids(yield* Fiber.join(watching)), ["late"])
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("with a status when the server stops, after what was sent; what has one response is waited for", () =>
+    test("with a status when the server stops, after what was sent; what has one response is waited for", () =>
       Effect.gen(function* () {
         const { forever, interrupted, started } = yield* stuck
         const gate = yield* Deferred.make<void>()
@@ -337,8 +337,7 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(yield* Fiber.join(sums), response("waited for"))
         yield* Fiber.join(stopping)
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 
   describe(`${name}: streams hold back`, () => {
@@ -346,7 +345,7 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
     const large = "x".repeat(size)
     const most = (1 << 20) / size
 
-    it.live("a handler whose client does not read, before 1 MB waits", () =>
+    test("a handler whose client does not read, before 1 MB waits", () =>
       Effect.gen(function* () {
         let made = 0
         const full = yield* Deferred.make<void>()
@@ -371,17 +370,16 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         let before = -1
         while (before !== made) {
           before = made
-          yield* Effect.sleep(100)
+          yield* passes(Effect.sleep(100))
         }
         // Both sides hold something: half of it is each one's.
         assert.isBelow(made, 2 * most)
         yield* Deferred.succeed(full, undefined)
         yield* Fiber.join(reading)
         assert.strictEqual(made, 1000)
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("a client whose handler does not read, before 1 MB waits", () =>
+    test("a client whose handler does not read, before 1 MB waits", () =>
       Effect.gen(function* () {
         let made = 0
         const gate = yield* Deferred.make<void>()
@@ -406,15 +404,14 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         let before = -1
         while (before !== made) {
           before = made
-          yield* Effect.sleep(100)
+          yield* passes(Effect.sleep(100))
         }
         assert.isBelow(made, 2 * most)
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(yield* Fiber.join(summing), response("1000"))
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
 
-    it.live("messages that are too large, both ways, after those that were not", () =>
+    test("messages that are too large, both ways, after those that were not", () =>
       Effect.gen(function* () {
         const { talk, watch } = yield* serving(
           {
@@ -430,7 +427,6 @@ export const streams = <E>(name: string, layer: Backend<E>): void => {
         assert.deepStrictEqual(seen, ["1"])
         const large = talk(Stream.make(request(2), request("x".repeat(2000))))
         assert.strictEqual((yield* drain(large))._tag, "ResourceExhausted")
-      }).pipe(Effect.provide(LoggerTest))
-    )
+      }).pipe(Effect.provide(LoggerTest)))
   })
 }
