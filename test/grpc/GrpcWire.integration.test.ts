@@ -5,12 +5,17 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as zlib from "node:zlib"
+import { Grpc } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
-import { GetPlayerRequest, GetPlayerResponse } from "../../src/gen/game.ts"
-import { handlers, live, player, PlayerNotFound, response, start } from "./Game.ts"
+import { GameServiceService, GetPlayerRequest, GetPlayerResponse } from "../../src/gen/game.ts"
+import { BadRequest, ErrorInfo } from "../../src/gen/google/rpc/error_details.ts"
+import { Status } from "../../src/gen/google/rpc/status.ts"
+import { handlers, live, player, PlayerNotFound, response, start, streamHandlers } from "./Game.ts"
 import * as Raw from "./Raw.ts"
 
 const path = "/game.GameService/GetPlayer"
@@ -382,6 +387,157 @@ describe("the wire", () => {
         replies.map(({ status }) => status),
         Array.from({ length: 20 }, () => 0)
       )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const streamPath = (name: string) => `/game.StreamService/${name}`
+
+  const serveStreams = Effect.fnUntraced(function* (
+    served: Parameters<typeof streamHandlers>[0],
+    settings: Parameters<typeof live>[0] = {}
+  ) {
+    const { address } = yield* start(live(settings), streamHandlers(served))
+    return { address, raw: yield* Raw.connect(address) }
+  })
+
+  it.live("a stream ends with one status, behind its messages, whatever its handler does at its end", () =>
+    Effect.gen(function* () {
+      const dying = Stream.ensuring(Stream.make(response("1")), Effect.die(new Error("in a finalizer")))
+      const log = yield* LogRecorder
+      const { raw } = yield* serveStreams({
+        watch: () => dying,
+        talk: (requests: Stream.Stream<unknown>) => Stream.concat(Stream.drain(requests), dying)
+      })
+      for (const name of ["Watch", "Talk"]) {
+        const { body, details, status } = yield* raw.call(streamPath(name), request)
+        assert.deepStrictEqual(GetPlayerResponse.decode(body.subarray(5)), response("1"))
+        assert.deepStrictEqual([status, details.length], [13, 1])
+      }
+      const lines = (yield* log.lines).filter(({ msg }) => msg.startsWith("grpc call"))
+      assert.deepStrictEqual(
+        lines.map(({ code }) => code),
+        ["INTERNAL", "INTERNAL"]
+      )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a stream that is answered early gives up the rest of its request without an error", () =>
+    Effect.gen(function* () {
+      const { raw } = yield* serveStreams({
+        sum: () => Effect.succeed(response("early")),
+        talk: () => Stream.fail(new PlayerNotFound({ playerId: "p1", at: new Date(0), seen: 0n }))
+      })
+      const sum = yield* raw.call(streamPath("Sum"), request, { end: false })
+      assert.include(sum, { status: 0, reset: undefined })
+      const talk = yield* raw.call(streamPath("Talk"), request, { end: false })
+      assert.include(talk, { status: 5, reset: undefined })
+      assert.strictEqual((yield* raw.call(streamPath("Watch"), request)).status, 0)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a request of one message for a stream of responses must come by the server's deadline", () =>
+    Effect.gen(function* () {
+      const { raw } = yield* serveStreams({}, { maxDeadline: Duration.millis(50) })
+      assert.strictEqual((yield* raw.call(streamPath("Watch"), Buffer.alloc(0), { end: false })).status, 4)
+      assert.strictEqual((yield* raw.call(streamPath("Sum"), request, { end: false })).status, 4)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("of a stream the first message that does not decode ends it", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const { raw } = yield* serveStreams({
+        sum: (requests: Stream.Stream<{ readonly playerId: string }>) =>
+          Effect.as(
+            Stream.runForEach(requests, ({ playerId }) => Effect.sync(() => void seen.push(playerId))),
+            response("")
+          )
+      })
+      const garbage = Raw.frame(Buffer.from([0x0a, 0x7f, 0x61]))
+      const reply = yield* raw.call(streamPath("Sum"), Buffer.concat([request, garbage, request]))
+      assert.deepStrictEqual([reply.status, seen], [13, ["p1"]])
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  const mb = 1 << 20
+
+  it.live("a stream that is not read holds 1 MB at most, and its handler, until the server stops", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const full = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const scope = yield* Scope.make()
+      const one = Effect.sync(() => {
+        sent += 1000
+        return { player: { ...player("p1"), name: "x".repeat(1000) } }
+      })
+      const { address } = yield* start(
+        live({ grace: Duration.millis(50) }),
+        streamHandlers({
+          watch: () =>
+            Stream.fromEffectRepeat(one).pipe(
+              Stream.take(10_000),
+              Stream.ensuring(Deferred.succeed(interrupted, undefined))
+            )
+        })
+      ).pipe(Scope.provide(scope))
+      const raw = yield* Raw.connect(address)
+      const code = yield* Effect.forkChild(unread(raw, streamPath("Watch"), request), { startImmediately: true })
+      const settle: Effect.Effect<void> = Effect.suspend(() => {
+        const before = sent
+        return Effect.flatMap(Effect.sleep(50), () =>
+          sent > 0 && sent === before ? Deferred.succeed(full, undefined) : settle
+        )
+      })
+      yield* settle
+      assert.isBelow(sent, mb)
+      yield* Scope.close(scope, Exit.void)
+      yield* Deferred.await(interrupted)
+      assert.notStrictEqual(yield* Fiber.join(code), 0)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a stream that has ended and is not read is taken back by the server's deadline", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const { raw } = yield* serveStreams(
+        { watch: () => Stream.fromEffect(large()) },
+        { maxDeadline: Duration.millis(100) }
+      )
+      assert.strictEqual(yield* unread(raw, streamPath("Watch"), request), cancelled)
+      const line = yield* log.find(({ code, method }) => method === streamPath("Watch") && code !== undefined)
+      assert.include(line, { code: "OK" })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("a request that does not fit its schema is told by its fields, as a Go client reads them", () =>
+    Effect.gen(function* () {
+      const Id = Schema.String.check(Schema.isPattern(/^[a-z]+$/, { expected: "a name" }))
+      const Api = Grpc.api(
+        { getPlayer: GameServiceService.getPlayer },
+        { getPlayer: { public: true, request: Schema.Struct({ playerId: Id }) } }
+      )
+      const served = Grpc.handlers(Api, Effect.succeed({ getPlayer: () => Effect.succeed(response("")) }))
+      const { address } = yield* start(live(), served as unknown as Grpc.Handlers<never, never>)
+      const raw = yield* Raw.connect(address)
+      const bad = Raw.frame(GetPlayerRequest.encode({ playerId: "HUNTER2" }).finish())
+      const { details, message, status } = yield* raw.call(path, bad)
+      assert.deepStrictEqual([status, message, details.length], [3, "invalid player_id", 1])
+      const bytes = Buffer.from(details[0]!, "base64")
+      assert.notInclude(bytes.toString("latin1"), "HUNTER2")
+      const decoded = Status.decode(bytes)
+      assert.include(decoded, { code: 3, message: "invalid player_id" })
+      const [info, badRequest] = decoded.details
+      assert.strictEqual(info!.typeUrl, "type.googleapis.com/google.rpc.ErrorInfo")
+      assert.deepStrictEqual(ErrorInfo.decode(info!.value), {
+        reason: "INVALID_REQUEST",
+        domain: "game.GameService",
+        metadata: {}
+      })
+      assert.strictEqual(badRequest!.typeUrl, "type.googleapis.com/google.rpc.BadRequest")
+      assert.deepStrictEqual(BadRequest.decode(badRequest!.value).fieldViolations, [
+        { field: "player_id", description: "Expected a name" }
+      ])
     }).pipe(Effect.provide(LoggerTest))
   )
 })
