@@ -2,6 +2,7 @@
 // compression, in calls of all four kinds.
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { fileURLToPath } from "node:url"
 import { codes } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import * as RealServer from "../support/RealServer.ts"
@@ -20,6 +21,8 @@ const kinds = Object.keys(methods) as ReadonlyArray<keyof typeof methods>
 const together = { concurrency: 4 } as const
 
 const detailsKey = "grpc-status-details-bin"
+
+const file = (name: string): string => fileURLToPath(new URL(`../grpc/tls/${name}`, import.meta.url))
 
 const statuses = codes.map((name, code) => ({ name, code })).slice(1)
 
@@ -145,6 +148,22 @@ RealServer.suite("goPeer", "a client of grpc-go", ({ program }) => {
           }),
         together
       )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("speaks TLS, and proves who it is where that is asked for", () =>
+    Effect.gen(function* () {
+      const settings = { tlsCertFile: file("server.pem"), tlsKeyFile: file("one.key"), tlsCaFile: file("ca.pem") }
+      const ours = ["-identity", `${file("client.pem")},${file("one.key")}`]
+      const codesOf = Effect.fnUntraced(function* (tls: "server" | "mutual", flags: ReadonlyArray<string>) {
+        const { address } = yield* TestService.serve({ ...settings, tls })
+        const reports = yield* Effect.forEach(kinds, (kind) => Peer.call(program, address, kind, flags), together)
+        return [...new Set(reports.map(({ code }) => code))]
+      })
+      assert.deepStrictEqual(yield* codesOf("server", ["-ca", file("ca.pem")]), [0])
+      assert.deepStrictEqual(yield* codesOf("server", ["-ca", file("other-ca.pem")]), [14])
+      assert.deepStrictEqual(yield* codesOf("mutual", ["-ca", file("ca.pem"), ...ours]), [0])
+      assert.deepStrictEqual(yield* codesOf("mutual", ["-ca", file("ca.pem")]), [14])
     }).pipe(Effect.provide(LoggerTest))
   )
 

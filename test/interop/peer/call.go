@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -13,6 +15,8 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -59,13 +63,19 @@ func call(args []string) error {
 	cancels := flags.Bool("cancel", false, "cancel when the standard input ends")
 	hold := flags.Bool("hold", false, "leave the requests open")
 	sent := flags.String("metadata", "", "name=value, by commas")
+	authority := flags.String("ca", "", "speak TLS to a server that this file vouches for")
+	identity := flags.String("identity", "", "the files of our certificate and its key, by a comma")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() != 2 {
 		return errors.New(usage)
 	}
-	conn, err := dial(flags.Arg(1))
+	secured, err := credentialsOf(*authority, split(*identity))
+	if err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient(flags.Arg(1), grpc.WithTransportCredentials(secured))
 	if err != nil {
 		return err
 	}
@@ -115,6 +125,26 @@ func call(args []string) error {
 	}
 	result.take(status.Convert(err))
 	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+func credentialsOf(authority string, identity []string) (credentials.TransportCredentials, error) {
+	if authority == "" {
+		return insecure.NewCredentials(), nil
+	}
+	pem, err := os.ReadFile(authority)
+	if err != nil {
+		return nil, err
+	}
+	config := tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(pem)
+	if len(identity) == 2 {
+		ours, err := tls.LoadX509KeyPair(identity[0], identity[1])
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{ours}
+	}
+	return credentials.NewTLS(&config), nil
 }
 
 func split(text string) []string {

@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// dial makes a connection with what a Go program has by default.
+// dial makes a connection in plain text, with what a Go program has by default.
 func dial(address string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
