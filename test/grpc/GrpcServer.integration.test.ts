@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { service as healthService } from "grpc-health-check"
 import { ConfigTest } from "xdooria/config"
@@ -20,7 +21,7 @@ import { LoggerTest, LogRecorder } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
 import * as Recorder from "../support/Recorder.ts"
 import * as Raw from "./Raw.ts"
-import { dial, GameApi, handlers, live, player, response, start } from "./Game.ts"
+import { dial, GameApi, handlers, live, player, response, start, streamHandlers } from "./Game.ts"
 
 const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), (error) => {
@@ -184,6 +185,54 @@ describe("health", () => {
     }).pipe(Effect.provide(Layer.merge(LoggerTest, HealthLive)))
   )
 
+  it.live("of a service follows the components that it stands on, and no others", () =>
+    Effect.gen(function* () {
+      const components = { "game.GameService": ["pg"], "game.StreamService": [] }
+      const context = yield* Layer.build(
+        GrpcServer.serve(handlers({}), streamHandlers({}), { health: components }).pipe(Layer.provideMerge(live()))
+      )
+      const client = yield* bare(yield* Context.get(context, GrpcServer).address)
+      const [all, game, streams] = yield* Effect.forEach(["", "game.GameService", "game.StreamService"], (name) =>
+        watch(client, name)
+      )
+      yield* Effect.all([all!.atLeast(1), game!.atLeast(1), streams!.atLeast(1)])
+      yield* Health.report("redis", { status: "down", detail: "away" })
+      yield* all!.atLeast(2)
+      yield* Health.report("pg", { status: "down", detail: "away" })
+      yield* game!.atLeast(2)
+      assert.deepStrictEqual(yield* ask(client, List!, {}), {
+        statuses: {
+          "": { status: "NOT_SERVING" },
+          "game.GameService": { status: "NOT_SERVING" },
+          "game.StreamService": { status: "SERVING" }
+        }
+      })
+      yield* Health.report("pg", { status: "up" })
+      assert.deepStrictEqual(yield* game!.atLeast(3), ["SERVING", "NOT_SERVING", "SERVING"])
+      assert.deepStrictEqual(yield* all!.atLeast(2), ["SERVING", "NOT_SERVING"])
+      assert.deepStrictEqual(yield* streams!.atLeast(1), ["SERVING"])
+    }).pipe(Effect.provide(Layer.merge(LoggerTest, HealthLive)))
+  )
+
+  it.live("of a service that is not served is refused", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(start(live(), handlers({}), { health: { "game.Nope": ["pg"] } }))
+      assert.strictEqual(reason._tag, "InvalidService")
+      assert.include(reason.message, "game.Nope")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("is neither counted nor logged as the calls of the service are", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const { address } = yield* start(live({ concurrencyLimit: 1, rateLimit: 1 }), handlers({}))
+      const client = yield* bare(address)
+      const check = ask(client, Check!, { service: "" })
+      yield* Effect.replicateEffect(check, 50, { concurrency: "unbounded", discard: true })
+      assert.isFalse((yield* log.lines).some(({ msg }) => msg.startsWith("grpc call")))
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("refuses too much metadata as every call does", () =>
     Effect.gen(function* () {
       const { address } = yield* start(live(), handlers({}))
@@ -266,6 +315,60 @@ describe("stopping", () => {
       assert.strictEqual((yield* Fiber.join(read))._tag, "Unavailable")
       yield* Deferred.await(disconnected)
       yield* release
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("is bounded when streams of every kind stay open, whatever their handlers do", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const entered = yield* Recorder.make<string>()
+      const release = yield* Deferred.make<void>()
+      const stay = (name: string) => Effect.andThen(entered.record(name), Effect.never)
+      const scope = yield* Scope.make()
+      const { address } = yield* start(
+        live({ grace: Duration.millis(50) }),
+        streamHandlers({
+          watch: () =>
+            Stream.fromEffect(Effect.uninterruptible(Effect.andThen(entered.record("watch"), Deferred.await(release)))),
+          sum: () => stay("sum"),
+          talk: () => Stream.fromEffect(stay("talk"))
+        })
+      ).pipe(Scope.provide(scope))
+      const raw = yield* Raw.connect(address)
+      const body = Raw.frame(Buffer.alloc(0))
+      const open = (name: string, end: boolean) =>
+        Effect.forkChild(raw.call(`/game.StreamService/${name}`, body, { end }), { startImmediately: true })
+      const calls = yield* Effect.all([open("Watch", true), open("Sum", false), open("Talk", false)])
+      const many = yield* Effect.all(Array.from({ length: 200 }, () => open("Talk", false)))
+      yield* entered.atLeast(203)
+      yield* Scope.close(scope, Exit.void)
+      const replies = yield* Effect.forEach([...calls, ...many], Fiber.join)
+      assert.deepStrictEqual([...new Set(replies.map(({ status }) => status))], [grpc.status.UNAVAILABLE])
+      const lines = (yield* log.lines).filter(({ code }) => code !== undefined)
+      assert.strictEqual(lines.length, 203)
+      yield* Deferred.succeed(release, undefined)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("ends streams at once, and waits for what has one response", () =>
+    Effect.gen(function* () {
+      const { handler, release, started } = yield* stuck
+      const scope = yield* Scope.make()
+      const context = yield* Layer.build(
+        GrpcServer.serve(handlers({ getPlayer: handler }), streamHandlers({ watch: () => Stream.never })).pipe(
+          Layer.provideMerge(live({ grace: Duration.seconds(30) }))
+        )
+      ).pipe(Scope.provide(scope))
+      const raw = yield* Raw.connect(yield* Context.get(context, GrpcServer).address)
+      const body = Raw.frame(Buffer.alloc(0))
+      const held = yield* Effect.forkChild(raw.call("/game.GameService/GetPlayer", body), { startImmediately: true })
+      const watching = yield* Effect.forkChild(raw.call("/game.StreamService/Watch", body), { startImmediately: true })
+      yield* started
+      const stopping = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      assert.strictEqual((yield* Fiber.join(watching)).status, grpc.status.UNAVAILABLE)
+      yield* release
+      assert.strictEqual((yield* Fiber.join(held)).status, 0)
+      yield* Fiber.join(stopping)
     }).pipe(Effect.provide(LoggerTest))
   )
 
