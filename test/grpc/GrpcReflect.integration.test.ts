@@ -1,12 +1,19 @@
 // What calling by name promises: `xdooria call`, on any server with reflection.
 import { assert, describe, it } from "@effect/vitest"
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { GrpcReflect } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
-import { handlers, live, player, PlayerNotFound, start } from "./Game.ts"
+import { handlers, live, player, PlayerNotFound, response, start, streamHandlers } from "./Game.ts"
 import * as Reflected from "./Reflected.ts"
 
 const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
@@ -16,6 +23,33 @@ const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
       (method: string, request: string) =>
         Reflected.callOne({ address, method, request, deadline: "10 seconds" })
   )
+
+/** The game's files, and one that defines game.StreamService of Game.ts. */
+const streamDescriptors = (() => {
+  const set = fromBinary(FileDescriptorSetSchema, Buffer.from(descriptors, "base64"))
+  const [inputType, outputType] = [".game.GetPlayerRequest", ".game.GetPlayerResponse"]
+  const method = (name: string, clientStreaming: boolean, serverStreaming: boolean) => ({
+    name,
+    inputType,
+    outputType,
+    clientStreaming,
+    serverStreaming
+  })
+  const file = create(FileDescriptorProtoSchema, {
+    name: "stream.proto",
+    package: "game",
+    syntax: "proto3",
+    dependency: ["game.proto"],
+    service: [
+      {
+        name: "StreamService",
+        method: [method("Watch", false, true), method("Sum", true, false), method("Talk", true, true)]
+      }
+    ]
+  })
+  const all = create(FileDescriptorSetSchema, { file: [...set.file, file] })
+  return Buffer.from(toBinary(FileDescriptorSetSchema, all)).toString("base64")
+})()
 
 describe("calls by name", () => {
   it.live("take and give JSON", () =>
@@ -122,6 +156,63 @@ describe("calls by name", () => {
         const answer = yield* Reflected.callOne({ address, method, request: "", deadline })
         assert.deepStrictEqual(answer, { status: "SERVING" })
       }
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("have streams, and errors behind them", () =>
+    Effect.gen(function* () {
+      const served = streamHandlers({
+        watch: ({ playerId }: { readonly playerId: string }) =>
+          Stream.concat(
+            Stream.make(response("a"), response("b")),
+            Stream.fail(new PlayerNotFound({ playerId, at: new Date(0), seen: 7n }))
+          ),
+        sum: (requests: Stream.Stream<{ readonly playerId: string }>) =>
+          Effect.map(Stream.runCollect(requests), (all) => response(all.map(({ playerId }) => playerId).join("")))
+      })
+      const { address } = yield* start(live(), served, { descriptors: streamDescriptors })
+      const call = (method: string, request: string) =>
+        GrpcReflect.call({ address, method: `game.StreamService/${method}`, requests: Stream.succeed(request) })
+      const idsOf = (all: ReadonlyArray<unknown>) =>
+        (all as ReadonlyArray<{ readonly player: { readonly id: string } }>).map(({ player }) => player.id)
+      const three = `{"player_id":"a"}\n{"player_id":"b"}\n{"player_id":"c"}`
+
+      const summed = yield* call("Sum", three)
+      assert.isFalse(summed.stream)
+      assert.deepStrictEqual(idsOf(yield* Stream.runCollect(summed.responses)), ["abc"])
+      const talked = yield* call("Talk", three)
+      assert.isTrue(talked.stream)
+      assert.deepStrictEqual(idsOf(yield* Stream.runCollect(talked.responses)), ["a", "b", "c"])
+      const watched = yield* call("Watch", `{"player_id":"p1"}`)
+      const seen: Array<unknown> = []
+      const error = yield* Effect.flip(Stream.runForEach(watched.responses, (one) => Effect.sync(() => seen.push(one))))
+      assert.deepStrictEqual(idsOf(seen), ["a", "b"])
+      assert.include(error, { code: "NOT_FOUND" })
+      assert.deepInclude(error.error, { tag: "PlayerNotFound" })
+      assert.deepStrictEqual(
+        (yield* GrpcReflect.list({ address })).map(({ name }) => name),
+        ["game.StreamService", "grpc.health.v1.Health"]
+      )
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("of a stream end when the server stops, and tell it", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const begun = yield* Deferred.make<void>()
+      const served = streamHandlers({ watch: () => Stream.concat(Stream.make(response("a")), Stream.never) })
+      const { address } = yield* start(live(), served, { descriptors: streamDescriptors }).pipe(Scope.provide(scope))
+      const { responses } = yield* GrpcReflect.call({
+        address,
+        method: "game.StreamService/Watch",
+        requests: Stream.succeed("{}")
+      })
+      const watching = yield* Effect.forkScoped(
+        Effect.flip(Stream.runForEach(responses, () => Deferred.succeed(begun, undefined)))
+      )
+      yield* Deferred.await(begun)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(watching)).code, "UNAVAILABLE")
     }).pipe(Effect.provide(LoggerTest))
   )
 })

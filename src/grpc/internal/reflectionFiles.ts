@@ -3,7 +3,6 @@
 import { create, createFileRegistry, fromBinary, type FileRegistry } from "@bufbuild/protobuf"
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { codes } from "../GrpcError.ts"
 import { absent, nonsense, ReflectError } from "./reflectionError.ts"
@@ -17,7 +16,10 @@ const maxBytes = 32 << 20
 /** How the server is asked. */
 export type Source = Omit<Exchange<never, never>, "path" | "requests">
 
-type Ask = (request: Messages.Request) => Effect.Effect<Messages.Response, ReflectError>
+type Ask = (request: Messages.Request) => Effect.Effect<Messages.Answer, ReflectError>
+
+const fromAnswer = ({ code, message }: Messages.Refusal): ReflectError =>
+  new ReflectError({ code: codes[code] ?? "UNKNOWN", details: message })
 
 const asker =
   (source: Source, version: "v1" | "v1alpha"): Ask =>
@@ -28,22 +30,14 @@ const asker =
       requests: Stream.succeed(Messages.encodeRequest(request))
     }).pipe(
       Stream.runHead,
-      Effect.flatMap((answer) =>
-        Option.isSome(answer) ? Effect.succeed(answer.value) : Effect.fail(nonsense("reflection said nothing"))
-      ),
+      Effect.flatMap((answer) => Effect.mapError(Effect.fromOption(answer), () => nonsense("reflection said nothing"))),
       Effect.flatMap((bytes) =>
         Effect.try({
           try: () => Messages.decodeResponse(bytes),
           catch: () => nonsense("the answer of reflection does not decode")
         })
       ),
-      Effect.flatMap((response) =>
-        response.error === undefined
-          ? Effect.succeed(response)
-          : Effect.fail(
-              new ReflectError({ code: codes[response.error.code] ?? "UNKNOWN", details: response.error.message })
-            )
-      )
+      Effect.flatMap((response) => Effect.mapError(Effect.fromResult(response), fromAnswer))
     )
 
 /** Asks over v1, over v1alpha where there is no v1. */

@@ -1,14 +1,20 @@
 // The two messages of grpc.reflection, as far as this client needs them: v1 and v1alpha are the same.
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire"
+import * as Result from "effect/Result"
 
 /** Asks for a file by its name, for the one that declares a symbol, or for the names of all services. */
 export type Request = { readonly file: string } | { readonly symbol: string } | "services"
 
-/** Encoded FileDescriptorProtos or names of services, or why there are none. */
-export interface Response {
+/** Encoded FileDescriptorProtos, or names of services. */
+export interface Answer {
   readonly files: ReadonlyArray<Uint8Array>
   readonly services: ReadonlyArray<string>
-  readonly error: { readonly code: number; readonly message: string } | undefined
+}
+
+/** Why there are none. */
+export interface Refusal {
+  readonly code: number
+  readonly message: string
 }
 
 /** Encodes a ServerReflectionRequest. */
@@ -30,10 +36,10 @@ const readFields = (bytes: Uint8Array, take: (field: number, reader: BinaryReade
 }
 
 /** Decodes a ServerReflectionResponse. Throws when it is none. */
-export const decodeResponse = (bytes: Uint8Array): Response => {
+export const decodeResponse = (bytes: Uint8Array): Result.Result<Answer, Refusal> => {
   const files: Array<Uint8Array> = []
   const services: Array<string> = []
-  let error: Response["error"]
+  let refusal: Refusal | undefined
   readFields(bytes, (field, reader) => {
     if (field === 4) {
       readFields(reader.bytes(), (field, reader) => field === 1 && files.push(reader.bytes()) > 0)
@@ -51,11 +57,11 @@ export const decodeResponse = (bytes: Uint8Array): Response => {
         else if (field === 2) message = reader.string()
         return field === 1 || field === 2
       })
-      error = { code, message }
+      refusal = { code, message }
     } else {
       return false
     }
     return true
   })
-  return { files, services, error }
+  return refusal === undefined ? Result.succeed({ files, services }) : Result.fail(refusal)
 }
