@@ -9,6 +9,7 @@ import { GrpcClient } from "./GrpcClient.ts"
 import { InsecureTransport } from "./GrpcError.ts"
 import * as Client from "./internal/client/client.ts"
 import * as Connection from "./internal/client/connection.ts"
+import { lookup } from "./internal/client/lookup.ts"
 import { isLocal } from "./internal/client/target.ts"
 import * as Tls from "./internal/tls.ts"
 
@@ -30,6 +31,7 @@ export const makeLive = (
     const makeCredentials = yield* Tls.client(settings)
     return yield* Client.make(settings, {
       connect: (place) => Connection.open(settings, makeCredentials, place),
+      lookup,
       // The driver compares deadlines with the system's clock, whatever Clock a fiber has.
       now: () => Date.now(),
       refuse: (address) => (isSafe || isLocal(address) ? undefined : new InsecureTransport({ address }))

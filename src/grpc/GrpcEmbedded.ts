@@ -11,6 +11,7 @@ import { AddressInUse, GrpcError, NotServing } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
 import * as Client from "./internal/client/client.ts"
 import * as Embedded from "./internal/embedded.ts"
+import { makePump } from "./internal/exchange.ts"
 import * as Serve from "./internal/serve.ts"
 
 export { GrpcNetwork } from "./internal/embedded.ts"
@@ -88,7 +89,7 @@ export const makeEmbedded = (
 ): Effect.Effect<Context.Context<GrpcServer | GrpcClient>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const options = { ...defaults, network: new Embedded.GrpcNetwork(), ...given }
-    const pump = yield* Embedded.makePump
+    const pump = yield* makePump
     const client = yield* Client.make(options, Embedded.transport(options.network, pump, options.maxMessageSize))
     return Context.make(GrpcServer, makeServer(options)).pipe(Context.add(GrpcClient, client))
   })

@@ -11,6 +11,7 @@ import type { InvalidConfig } from "../config/ConfigError.ts"
 import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
 import { GrpcError, InsecureTransport, NotServing } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
+import { formatAddress, isLoopback } from "./internal/address.ts"
 import * as Listener from "./internal/listener.ts"
 import * as Native from "./internal/native.ts"
 import * as Pings from "./internal/pings.ts"
@@ -100,8 +101,8 @@ export const makeLive = (
         if (used) return yield* Serve.invalid("a second time; give all handlers to one GrpcServer.serve")
         used = true
         const { host, port, env } = options
-        if (tls === undefined && !options.allowInsecure && (env === "prod" || !Listener.isLoopback(host))) {
-          const reason = new InsecureTransport({ address: Listener.formatAddress(host, port) })
+        if (tls === undefined && !options.allowInsecure && (env === "prod" || !isLoopback(host))) {
+          const reason = new InsecureTransport({ address: formatAddress(host, port) })
           return yield* new GrpcError({ reason })
         }
         const names = services.map(({ api }) => api.name)

@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { TestClock } from "effect/testing"
-import { GrpcNetwork, makePump, type Pump, type ServerOptions, transport } from "../../src/grpc/internal/embedded.ts"
+import { GrpcNetwork, transport } from "../../src/grpc/internal/embedded.ts"
+import { makePump, type Pump, type ServerOptions } from "../../src/grpc/internal/exchange.ts"
 import type { ClientListener, Entries, ServerCall, ServerListener } from "../../src/grpc/internal/transport.ts"
 
 const ok = { code: 0, details: "OK", trailers: [] }

@@ -4,15 +4,8 @@ import * as net from "node:net"
 import type { TLSSocket } from "node:tls"
 import type { Peer } from "../Call.ts"
 import { AddressInUse, CannotListen, GrpcError } from "../GrpcError.ts"
+import { formatAddress } from "./address.ts"
 import type { ServerTls } from "./tls.ts"
-
-/** `host:port` as people write it: an IPv6 address in brackets. */
-export const formatAddress = (host: string, port: number): string =>
-  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
-
-/** Whether what listens on the host can be reached from this machine only. */
-export const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host)
 
 const toError = (address: string, error: NodeJS.ErrnoException): GrpcError =>
   new GrpcError({

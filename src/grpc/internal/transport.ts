@@ -2,6 +2,7 @@
 // chain serves them; on the client the chain opens calls on a connection. grpc-js and the embedded transport implement
 // it. Everything is called back synchronously, by plain code on both sides: an Effect for each message would cost more
 // than the message.
+import type * as Effect from "effect/Effect"
 import type { Metadata, Peer } from "../Call.ts"
 import type { GrpcErrorReason } from "../GrpcError.ts"
 
@@ -109,6 +110,8 @@ export interface Place {
 export interface ClientTransport {
   /** Makes a connection, idle until it is told to connect or has a call. */
   readonly connect: (place: Place) => Connection
+  /** The IP addresses of a name; nothing when it cannot be told. */
+  readonly lookup: (host: string) => Effect.Effect<ReadonlyArray<string> | undefined>
   /** What its deadlines are compared with, in milliseconds of the epoch. */
   readonly now: () => number
   /** Why an address must not be called; nothing when it may. */

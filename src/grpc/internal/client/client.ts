@@ -39,9 +39,12 @@ class PoolKey implements Equal.Equal {
   }
 }
 
-const endpointsOf = (target: string | Resolver): Stream.Stream<ReadonlyArray<Pool.Known>> =>
+const endpointsOf = (
+  target: string | Resolver,
+  { lookup }: ClientTransport
+): Stream.Stream<ReadonlyArray<Pool.Known>> =>
   typeof target === "string"
-    ? Stream.map(Target.resolve(Target.parse(target) ?? []), (located) =>
+    ? Stream.map(Target.resolve(Target.parse(target) ?? [], lookup), (located) =>
         located.map((one) => ({ ...one, metadata: {} }))
       )
     : target
@@ -84,7 +87,7 @@ export const make = (
     })
     const pools = yield* RcMap.make({
       lookup: ({ serving, target }: PoolKey) =>
-        Pool.make({ settings, transport, connections, endpoints: endpointsOf(target), serving, random })
+        Pool.make({ settings, transport, connections, endpoints: endpointsOf(target, transport), serving, random })
     })
 
     return {

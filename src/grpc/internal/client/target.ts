@@ -2,9 +2,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import { lookup } from "node:dns/promises"
-import { isIP } from "node:net"
-import { isLoopback } from "../listener.ts"
+import { formatAddress, isLoopback } from "../address.ts"
+import type { ClientTransport } from "../transport.ts"
 
 /** An instance with the name that it goes by. */
 export interface Located {
@@ -42,23 +41,16 @@ export const parse = (target: string): ReadonlyArray<Address> | undefined => {
 export const isLocal = (address: string): boolean =>
   parse(address)?.every(({ host }) => host === "" || isLoopback(host)) === true
 
-const isName = ({ host }: Address): boolean => host !== "" && isIP(host) === 0
+const isName = ({ host }: Address): boolean => host !== "" && !/^[\d.]+$|:/.test(host)
 
 /** How long the addresses of a name hold, and how soon one is asked for again that has none. */
 const [holds, again] = [Duration.seconds(10), Duration.seconds(1)]
-const lookupTime = Duration.seconds(5)
 
-const locate = (address: Address): Effect.Effect<ReadonlyArray<Located> | undefined> =>
-  Effect.tryPromise(() => lookup(address.host, { all: true })).pipe(
-    Effect.timeout(lookupTime),
-    Effect.match({
-      onFailure: () => undefined,
-      onSuccess: (found) =>
-        found.map(({ address: ip, family }) => ({
-          address: `${family === 6 ? `[${ip}]` : ip}:${address.port}`,
-          authority: address.text
-        }))
-    })
+type Lookup = ClientTransport["lookup"]
+
+const locate = (address: Address, lookup: Lookup): Effect.Effect<ReadonlyArray<Located> | undefined> =>
+  Effect.map(lookup(address.host), (found) =>
+    found?.map((host) => ({ address: formatAddress(host, address.port), authority: address.text }))
   )
 
 /**
@@ -66,13 +58,13 @@ const locate = (address: Address): Effect.Effect<ReadonlyArray<Located> | undefi
  * them inside of one connection, where no balancing, no ejection and no retry tells them apart. A name that is lost
  * keeps the addresses that it had.
  */
-export const resolve = (addresses: ReadonlyArray<Address>): Stream.Stream<ReadonlyArray<Located>> => {
+export const resolve = (addresses: ReadonlyArray<Address>, lookup: Lookup): Stream.Stream<ReadonlyArray<Located>> => {
   const known = addresses.map((address) =>
     isName(address) ? [] : [{ address: address.text, authority: address.text }]
   )
   if (!addresses.some(isName)) return Stream.concat(Stream.succeed(known.flat()), Stream.never)
   const look = Effect.map(
-    Effect.forEach(addresses, (address) => (isName(address) ? locate(address) : Effect.undefined), {
+    Effect.forEach(addresses, (address) => (isName(address) ? locate(address, lookup) : Effect.undefined), {
       concurrency: "unbounded"
     }),
     (found) => {
