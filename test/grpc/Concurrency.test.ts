@@ -121,6 +121,20 @@ describe("calls that do not queue", () => {
     })
   }
 
+  it("are let in when the process pauses once in a second", () => {
+    const load = (seconds: number): Phase => ({
+      seconds,
+      rate: 2000,
+      servers: unlimited,
+      service: constant(12),
+      pauseMillis: 200
+    })
+    for (const seed of seeds) {
+      const [, usual] = simulate(1000, [load(10), load(30)], seed)
+      assert.strictEqual(usual!.refused, 0)
+    }
+  })
+
   it("are let in again soon after they have become slow by themselves", () => {
     for (const [from, to] of [
       [10, 40],
@@ -152,7 +166,7 @@ describe("calls that do not queue", () => {
     const { clock, time } = manualClock()
     const limiter = Concurrency.make({ limit: 100, clock })
     const overload = (millis: number) => {
-      for (let i = 0; i < 60; i++) {
+      for (let i = 0; i < 200; i++) {
         limiter.tryAcquire()
         time.millis += 2
         limiter.release(millis, "ok")

@@ -3,16 +3,16 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Semaphore from "effect/Semaphore"
-import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Authenticator, Grpc, GrpcError, GrpcServer, RateLimits } from "xdooria/grpc"
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { layerLive as layerRedis } from "xdooria/redis/live"
 import * as Fault from "../faults/Fault.ts"
 import * as History from "../support/History.ts"
-import { eventually } from "../support/RedisBackends.ts"
+import { driver, eventually } from "../support/RedisBackends.ts"
 import * as RedisServer from "../support/RedisServer.ts"
 import { handlers, live, player, PlayerService, response, start } from "./Game.ts"
 
@@ -65,20 +65,31 @@ const offer = (
     return done
   }).pipe(Effect.scoped)
 
-/** How late the event loop was for all but a hundredth of the time that an effect took, in milliseconds. */
-const withLateness = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [A, number], E, R> =>
-  Effect.acquireUseRelease(
-    Effect.sync(() => {
-      const histogram = monitorEventLoopDelay({ resolution: 10 })
-      histogram.enable()
-      return histogram
-    }),
-    (histogram) => Effect.map(effect, (value) => [value, Math.round(histogram.percentile(99) / 1e6) - 10] as const),
-    (histogram) => Effect.sync(() => histogram.disable())
+const tick = 10
+
+/**
+ * How long the process kept waiting what came while an effect took, in milliseconds, at all moments but a hundredth: it
+ * is made of moments, and not of pauses, as the calls of a steady load are.
+ */
+const withLateness = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const moments: Array<number> = []
+  const watch = yield* Effect.forkChild(
+    Effect.forever(
+      Effect.map(Effect.timed(Effect.sleep(tick)), ([spent]) => {
+        for (let left = Duration.toMillis(spent) - tick; left > -tick; left -= tick) moments.push(Math.max(0, left))
+      })
+    )
   )
+  const value = yield* effect
+  yield* Fiber.interrupt(watch)
+  return [value, Math.round(quantile(moments, 0.99))] as const
+})
 
 const latencies = (done: ReadonlyArray<Done>, outcome: Done["outcome"]): ReadonlyArray<number> =>
   done.filter((one) => one.outcome === outcome).map(({ millis }) => millis)
+
+/** What is let in until it shows that it is too much has to wait for its turn all the same. */
+const onsetMillis = 1000
 
 /** A handler that is done with so many calls at once, each in its time; the machine may make that longer. */
 const makeWorker = (atOnce: number, sleepMillis: number) =>
@@ -113,7 +124,7 @@ const overload = Fault.scenario({
     afterSeconds: 0.8
   },
   full: { atOnce: 10, sleepMillis: 20, usualSeconds: 10, overloadSeconds: 60, settleMillis: 0, afterSeconds: 10 },
-  run: ({ afterSeconds, atOnce, overloadSeconds, settleMillis, sleepMillis, usualSeconds }) =>
+  run: ({ afterSeconds, atOnce, overloadSeconds, sleepMillis, usualSeconds }) =>
     Effect.gen(function* () {
       const history = yield* History.make
       const { applied, gainExp, work } = yield* makeWorker(atOnce, sleepMillis)
@@ -149,7 +160,7 @@ const overload = Fault.scenario({
       const after = yield* offer(peak / 2, afterSeconds, gain("after"))
 
       const usualP99 = quantile(latencies([...busy, ...usual], "ok"), 0.99)
-      const settled = overloaded.filter(({ startedAt }) => startedAt >= overloadedAt + settleMillis)
+      const settled = overloaded.filter(({ startedAt }) => startedAt >= overloadedAt + onsetMillis)
       const unusual = after.filter(({ millis, outcome }) => outcome !== "ok" || millis > 3 * usualP99)
       // A machine that has other work makes every call longer: then fewer are as much as it can do.
       const slower = (during.millis - before.millis) / (during.calls - before.calls) / (before.millis / before.calls)
@@ -163,6 +174,7 @@ const overload = Fault.scenario({
           goodputShare: (goodput * slower) / peak,
           usualP99,
           acceptedP99: quantile(latencies(settled, "ok"), 0.99),
+          acceptedP99WithOnset: quantile(latencies(overloaded, "ok"), 0.99),
           refused: latencies(overloaded, "refused").length,
           refusedP99: quantile(latencies(overloaded, "refused"), 0.99),
           refusedUsually: latencies([...busy, ...usual], "refused").length,
@@ -186,13 +198,16 @@ const overload = Fault.scenario({
       refusedUsually,
       usualP99
     } = extra
-    // Taken out is how late the process was meanwhile, on a call's way in and on its way out; that has a limit itself.
-    const longest = (millis: number) => millis + 2 * Math.max(noiseMs, delayMs)
+    // Taken out is how late the process was meanwhile, once for each time that a call waits for it: when it is sent,
+    // served and answered, and when its handler begins and ends. That has a limit itself.
+    const longest = (millis: number, waits: number) => millis + waits * Math.max(noiseMs, delayMs)
     return [
       ...(goodputShare < 0.8 ? [`${goodputShare} of what it does at best`] : []),
       ...(refused === 0 ? ["no call was refused"] : []),
-      ...(refusedP99 > longest(50) ? [`it took ${refusedP99} ms to refuse`] : []),
-      ...(acceptedP99 > longest(3 * usualP99) ? [`accepted calls took ${acceptedP99} ms, usually ${usualP99} ms`] : []),
+      ...(refusedP99 > longest(50, 3) ? [`it took ${refusedP99} ms to refuse`] : []),
+      ...(acceptedP99 > longest(3 * usualP99, 5)
+        ? [`accepted calls took ${acceptedP99} ms, usually ${usualP99} ms`]
+        : []),
       ...(delayMs > 100 + 2 * noiseMs ? [`the event loop was late by ${delayMs} ms`] : []),
       ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
       ...(refusedUsually > 0 ? [`${refusedUsually} calls were refused without an overload`] : []),
@@ -268,12 +283,13 @@ const redisDown = Fault.scenario({
       yield* redis.restart
       yield* history.healed
       const healedAt = yield* Clock.currentTimeMillis
+      const native = yield* driver({ addrs: [`${redis.host}:${redis.port}`] })
       let back = 0
       yield* eventually(
         "counted by Redis",
         Effect.andThen(
-          Effect.suspend(() => gain("back", "back")(back++)),
-          Effect.map(redis.command("KEYS", "*"), (keys) => keys.includes("{back}"))
+          Effect.exit(Effect.suspend(() => gain("back", "back")(back++))),
+          Effect.promise(async () => (await native.keys("*{back}")).length > 0)
         )
       )
       const backMs = (yield* Clock.currentTimeMillis) - healedAt
@@ -300,13 +316,13 @@ const redisDown = Fault.scenario({
   judge: ({ extra }, { downSeconds }) => {
     const { backMs, downP99, failed, greedyPassed, greedyRefused, noiseMs, refusedUsual } = extra
     return [
-      ...(downP99 > 100 + 2 * noiseMs ? [`calls took ${downP99} ms without Redis`] : []),
+      ...(downP99 > 100 + 3 * noiseMs ? [`calls took ${downP99} ms without Redis`] : []),
       ...(refusedUsual > 0 ? [`${refusedUsual} calls of a caller within the limit were refused`] : []),
       ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
       // A window may begin before and end after.
       ...(greedyPassed > limit * (downSeconds + 2) ? [`${greedyPassed} calls of one caller passed without Redis`] : []),
       ...(greedyRefused === 0 ? ["no call was refused without Redis"] : []),
-      ...(backMs > 5000 ? [`it took ${backMs} ms until Redis counted again`] : [])
+      ...(backMs > 10_000 ? [`it took ${backMs} ms until Redis counted again`] : [])
     ]
   }
 })

@@ -47,6 +47,8 @@ export interface Phase {
   /** How many the handler serves at once. */
   readonly servers: number
   readonly service: Service
+  /** For how long the process does nothing at all, at the start of every second; not by default. */
+  readonly pauseMillis?: number
 }
 
 /** What became of the calls of a phase. */
@@ -99,25 +101,29 @@ export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1):
   const running: Array<Ending> = []
   const waiting: Array<number> = []
 
-  return phases.map(({ rate, seconds, servers, service }) => {
+  return phases.map(({ pauseMillis = 0, rate, seconds, servers, service }) => {
     const end = time.millis + seconds * 1000
     const latencies: Array<number> = []
     let accepted = 0
     let refused = 0
     let arrival = time.millis
+    /** What comes in a pause is seen after it. */
+    const at = (millis: number) => {
+      time.millis = Math.max(time.millis, millis, Math.floor(millis / 1000) * 1000 + pauseMillis)
+    }
     const start = (startedAt: number) => insert(running, { at: time.millis + service(random), startedAt })
     for (;;) {
       const next = running.at(-1)
       if (Math.min(next?.at ?? Infinity, arrival) >= end) break
       if (next !== undefined && next.at <= arrival) {
-        time.millis = next.at
+        at(next.at)
         running.pop()
         if (waiting.length > 0 && running.length < servers) start(waiting.shift()!)
         const latency = time.millis - next.startedAt
         latencies.push(latency)
         limiter.release(latency, "ok")
       } else {
-        time.millis = arrival
+        at(arrival)
         arrival += exponential(1000 / rate)(random)
         if (!limiter.tryAcquire()) refused++
         else {

@@ -5,8 +5,8 @@ import type * as Clock from "effect/Clock"
 import { monotonicMillis } from "./clock.ts"
 
 /** A window is looked at after so long, when it has the samples of which a median says something. */
-const windowMillis = 100
-const windowSamples = 50
+const windowMillis = 50
+const windowSamples = 40
 /** When calls are rare it has to do with what there is. */
 const longWindowMillis = 1000
 const longWindowSamples = 20
@@ -115,6 +115,7 @@ class AdaptiveLimiter implements Limiter {
   #quietSince: number
   /** What the handler takes when nothing queues, once that is known. */
   #own: Latency | undefined
+  #wasSlow = false
   /** How many calls ended in a millisecond when the limit was cut; 0 as long as it is not. */
   #rateBefore = 0
   /** The limit to go back to after a try with fewer; 0 when there is none. */
@@ -153,7 +154,9 @@ class AdaptiveLimiter implements Limiter {
     if (window.samples < longWindowSamples) return
     const now = monotonicMillis(this.#clock)
     const elapsed = now - window.startedAt
-    if (elapsed >= longWindowMillis || (elapsed >= windowMillis && window.samples >= windowSamples)) {
+    // What seems to be a queue grows while it is looked at.
+    const enough = this.#wasSlow ? longWindowSamples : windowSamples
+    if (elapsed >= longWindowMillis || (elapsed >= windowMillis && window.samples >= enough)) {
       this.#look(now, elapsed)
     }
   }
@@ -176,11 +179,17 @@ class AdaptiveLimiter implements Limiter {
     if (own === undefined) this.#own = latency
     else if (this.#tried > 0) this.#endTry(now, sum / elapsed, own, latency)
     else if (isBound && rate < this.#rateBefore * harm) this.#uncut(own, latency)
-    else if (slownessOf(own, latency) > 1) this.#cut(rate, own, latency)
+    else if (slownessOf(own, latency) > 1) this.#slow(rate, own, latency)
     else this.#relax(now, elapsed, own, latency, isBound)
   }
 
-  /** Calls queue. By Little's law so many inside take as long as may be. */
+  /** Calls queue, unless it was a pause of the process: that is over in the next window. */
+  #slow(rate: number, own: Latency, latency: Latency): void {
+    if (this.#wasSlow) this.#cut(rate, own, latency)
+    this.#wasSlow = true
+  }
+
+  /** By Little's law so many inside take as long as may be. */
   #cut(rate: number, own: Latency, { mean, median }: Latency): void {
     if (this.#rateBefore === 0) this.#rateBefore = rate
     const inside = rate * mean * Math.max(targetOf(own.median) / median, targetOf(own.mean) / mean)
@@ -195,6 +204,7 @@ class AdaptiveLimiter implements Limiter {
   }
 
   #relax(now: number, elapsed: number, own: Latency, latency: Latency, isBound: boolean): void {
+    this.#wasSlow = false
     const room = Math.min(1, 1 - slownessOf(own, latency))
     if (isBound && room < 0.5) {
       if (this.#tryAt === Infinity) this.#tryAt = now + Math.max(3 * windowMillis, 5 * latency.mean)
