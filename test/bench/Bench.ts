@@ -48,10 +48,11 @@ export const promises =
       return calls
     })
 
-/** The least that a candidate must reach, as a ratio to the baseline: calls per second, or CPU per call at most. */
+/** What a candidate must reach, as a ratio to the baseline: calls per second at least, CPU per call or memory at most. */
 export interface Target {
   readonly throughput?: number
   readonly cpu?: number
+  readonly memory?: number
 }
 
 /**
@@ -63,7 +64,9 @@ export interface Comparison {
   /** The candidates' names, the baseline first. */
   readonly candidates: ReadonlyArray<string>
   readonly targets: Readonly<Record<string, Target>>
-  /** What is measured: the process that does the work and, where there is one, the server that it works on. */
+  /** Which process counts, and by what: its CPU in slices of load, or its memory as soon as the load is built. */
+  readonly measured: "load's CPU" | "server's CPU" | "server's memory"
+  /** Where there is one, the server that the load works on. */
   readonly server: ((candidate: string) => Effect.Effect<unknown, unknown, Scope.Scope>) | undefined
   readonly load: (candidate: string, address: unknown) => Effect.Effect<Load, unknown, Scope.Scope>
 }
@@ -86,8 +89,30 @@ export const clients = (options: {
   name: options.name,
   candidates: ordered(options.baseline, options.candidates),
   targets: options.targets ?? {},
+  measured: "load's CPU",
   server: undefined,
   load: (candidate) => options.candidates[candidate]!
+})
+
+/**
+ * Compares clients of one server, which runs in another process.
+ *
+ * - `server`: starts it and gives its address, which must survive JSON; every candidate has one of its own
+ * - `candidates`: as in {@link clients}; given the address
+ */
+export const clientsOf = <A>(options: {
+  readonly name: string
+  readonly baseline: string
+  readonly server: Effect.Effect<A, unknown, Scope.Scope>
+  readonly candidates: Readonly<Record<string, (address: A) => Effect.Effect<Load, unknown, Scope.Scope>>>
+  readonly targets?: Readonly<Record<string, Target>>
+}): Comparison => ({
+  name: options.name,
+  candidates: ordered(options.baseline, options.candidates),
+  targets: options.targets ?? {},
+  measured: "load's CPU",
+  server: () => options.server,
+  load: (candidate, address) => options.candidates[candidate]!(address as A)
 })
 
 /**
@@ -107,8 +132,31 @@ export const servers = <A>(options: {
   name: options.name,
   candidates: ordered(options.baseline, options.candidates),
   targets: options.targets ?? {},
+  measured: "server's CPU",
   server: (candidate) => options.candidates[candidate]!,
   load: (_, address) => options.load(address as A)
+})
+
+/**
+ * Compares how much memory servers hold: each is started anew for every round, and is measured when all that `hold` opens
+ * on it is there.
+ *
+ * - `candidates`: as in {@link servers}
+ * - `hold`: opens, from another process and the same for all, what the server then has; it stays until the scope ends
+ */
+export const memory = <A>(options: {
+  readonly name: string
+  readonly baseline: string
+  readonly candidates: Candidates<A>
+  readonly hold: (address: A) => Effect.Effect<void, unknown, Scope.Scope>
+  readonly targets?: Readonly<Record<string, Target>>
+}): Comparison => ({
+  name: options.name,
+  candidates: ordered(options.baseline, options.candidates),
+  targets: options.targets ?? {},
+  measured: "server's memory",
+  server: (candidate) => options.candidates[candidate]!,
+  load: (_, address) => Effect.as(options.hold(address as A), () => Effect.succeed(0))
 })
 
 const ordered = (baseline: string, candidates: object): ReadonlyArray<string> => [

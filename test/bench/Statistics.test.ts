@@ -13,9 +13,10 @@ describe("Statistics", () => {
       { perSecond: 10, user: 80, system: 20 }
     ]
     const half = baseline.map(({ perSecond, user, system }) => ({ perSecond: perSecond / 2, user: user * 2, system }))
-    const { throughput, cpu } = summarize(half, baseline)
+    const { throughput, cpu, more } = summarize(half, baseline)
     assert.deepStrictEqual(throughput, { median: 0.5, min: 0.5, max: 0.5 })
     assert.deepStrictEqual(cpu, { median: 1.8, min: 1.8, max: 1.8 })
+    assert.strictEqual(more, 44)
   })
 
   it("begins each round one further on", () => {

@@ -24,26 +24,36 @@ export interface Summary {
   readonly perSecond: number
   readonly user: number
   readonly system: number
+  /** The CPU of a call beyond that of the baseline's, in microseconds. */
+  readonly more: number
   readonly throughput: Ratio
   readonly cpu: Ratio
 }
 
-const ratio = (values: ReadonlyArray<number>): Ratio => ({
-  median: median(values),
-  min: Math.min(...values),
-  max: Math.max(...values)
-})
+/** Values against those of the baseline, round by round. */
+export const ratioOf = (values: ReadonlyArray<number>, baseline: ReadonlyArray<number>): Ratio => {
+  const ratios = values.map((value, round) => value / baseline[round]!)
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) }
+}
+
+const cpuOf = (samples: ReadonlyArray<Sample>): ReadonlyArray<number> =>
+  samples.map(({ user, system }) => user + system)
+
+const ratesOf = (samples: ReadonlyArray<Sample>): ReadonlyArray<number> => samples.map(({ perSecond }) => perSecond)
 
 /** Sums up a candidate's rounds against the baseline's, round by round, so that slow moments cancel out. */
-export const summarize = (samples: ReadonlyArray<Sample>, baseline: ReadonlyArray<Sample>): Summary => ({
-  perSecond: median(samples.map((sample) => sample.perSecond)),
-  user: median(samples.map((sample) => sample.user)),
-  system: median(samples.map((sample) => sample.system)),
-  throughput: ratio(samples.map((sample, round) => sample.perSecond / baseline[round]!.perSecond)),
-  cpu: ratio(
-    samples.map((sample, round) => (sample.user + sample.system) / (baseline[round]!.user + baseline[round]!.system))
-  )
-})
+export const summarize = (samples: ReadonlyArray<Sample>, baseline: ReadonlyArray<Sample>): Summary => {
+  const cpu = cpuOf(samples)
+  const least = cpuOf(baseline)
+  return {
+    perSecond: median(ratesOf(samples)),
+    user: median(samples.map((sample) => sample.user)),
+    system: median(samples.map((sample) => sample.system)),
+    more: median(cpu.map((micros, round) => micros - least[round]!)),
+    throughput: ratioOf(ratesOf(samples), ratesOf(baseline)),
+    cpu: ratioOf(cpu, least)
+  }
+}
 
 /** The order of a round: the same candidates, each round beginning one further on. */
 export const rotate = <A>(values: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {

@@ -4,14 +4,20 @@ import { globSync, mkdirSync, writeFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
-import type { Comparison } from "./Bench.ts"
+import type { Comparison, Target } from "./Bench.ts"
 import type { Order, Report } from "./part.ts"
-import { rotate, type Sample, summarize, type Summary } from "./Statistics.ts"
+import { median, type Ratio, ratioOf, rotate, type Sample, summarize, type Summary } from "./Statistics.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
 /** The name under which the baseline takes part a second time: what it differs from 1 by is noise. */
 const control = "(again)"
+
+/** How long a slice to warm up lasts at least, in milliseconds. */
+const leastWarming = 700
+
+/** How often a server is started anew to be measured, at most: memory hardly differs from start to start. */
+const mostStarts = 5
 
 interface Part {
   readonly ready: unknown
@@ -31,7 +37,7 @@ const reportOf = (child: ChildProcess): Promise<unknown> =>
 
 const start = async (args: ReadonlyArray<string>): Promise<Part> => {
   const child = fork(fileURLToPath(new URL("part.ts", import.meta.url)), args, {
-    execArgv: ["--conditions=xdooria-source"]
+    execArgv: ["--conditions=xdooria-source", "--expose-gc"]
   })
   const ready = ((await reportOf(child)) as { readonly ready: unknown }).ready
   return {
@@ -55,6 +61,7 @@ interface Contender {
   readonly candidate: string
   readonly load: Part
   readonly measured: Part
+  readonly stop: () => Promise<void>
   readonly samples: Array<Sample>
 }
 
@@ -62,11 +69,19 @@ const enter = async (file: string, comparison: Comparison, label: string, candid
   const args = [file, comparison.name, candidate]
   if (comparison.server === undefined) {
     const load = await start([...args, "load"])
-    return { label, candidate, load, measured: load, samples: [] }
+    return { label, candidate, load, measured: load, stop: load.stop, samples: [] }
   }
   const server = await start([...args, "server"])
   const load = await start([...args, "load", JSON.stringify(server.ready)])
-  return { label, candidate, load, measured: server, samples: [] }
+  const measured = comparison.measured === "load's CPU" ? load : server
+  return {
+    label,
+    candidate,
+    load,
+    measured,
+    stop: async () => void (await load.stop(), await server.stop()),
+    samples: []
+  }
 }
 
 const slice = async ({ load, measured }: Contender, millis: number): Promise<Sample> => {
@@ -80,56 +95,117 @@ const slice = async ({ load, measured }: Contender, millis: number): Promise<Sam
   }
 }
 
-const compare = async (file: string, comparison: Comparison, rounds: number, millis: number) => {
-  const [baseline] = comparison.candidates
-  const contenders: Array<Contender> = []
-  for (const candidate of comparison.candidates) {
-    contenders.push(await enter(file, comparison, candidate, candidate))
-    if (candidate === baseline) contenders.push(await enter(file, comparison, `${candidate} ${control}`, candidate))
-  }
-  for (let warming = 0; warming < 3; warming++) for (const contender of contenders) await slice(contender, millis)
-  for (let round = 0; round < rounds; round++) {
-    for (const contender of rotate(contenders, round)) contender.samples.push(await slice(contender, millis))
-  }
-  await Promise.all(
-    contenders.flatMap(({ load, measured }) => [...new Set([load, measured])].map((part) => part.stop()))
+/** The candidates as they take part: the baseline twice. */
+const entriesOf = ({ candidates }: Comparison): ReadonlyArray<readonly [label: string, candidate: string]> =>
+  candidates.flatMap((candidate, index) =>
+    index === 0
+      ? [
+          [candidate, candidate],
+          [`${candidate} ${control}`, candidate]
+        ]
+      : [[candidate, candidate]]
   )
-  return contenders.map(({ label, candidate, samples }) => ({
-    label,
-    candidate,
-    samples,
-    summary: summarize(samples, contenders[0]!.samples)
-  }))
+
+const range = ({ median, min, max }: Ratio) => `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`
+
+/** What came of a candidate: its row of the table, its ratios to the baseline, and what they were made of. */
+interface Outcome {
+  readonly label: string
+  readonly candidate: string
+  readonly row: Readonly<Record<string, string | number>>
+  readonly ratios: Readonly<Partial<Record<keyof Target, Ratio>>>
+  readonly samples: ReadonlyArray<unknown>
 }
 
-type Outcome = Awaited<ReturnType<typeof compare>>
-
-const range = ({ median, min, max }: Summary["cpu"]) => `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`
-
-const figures = ({ perSecond, user, system, throughput, cpu }: Summary) => ({
+const rowOf = ({ perSecond, user, system, more, throughput, cpu }: Summary) => ({
   "calls/s": Math.round(perSecond),
   "against the baseline": range(throughput),
   "user us/call": user.toFixed(1),
   "system us/call": system.toFixed(1),
-  "CPU against the baseline": range(cpu)
+  "CPU against the baseline": range(cpu),
+  "us/call more": more.toFixed(1)
 })
 
-/** One line for each target, and whether all were met. */
-const judge = (comparison: Comparison, outcome: Outcome): boolean => {
-  let met = true
-  const line = (name: string, what: string, ratio: number, ok: boolean, wanted: string) => {
-    console.log(`${ok ? "met" : "MISSED"}: ${name}, ${what} ${ratio.toFixed(2)} of the baseline, wanted ${wanted}`)
-    met &&= ok
+const compare = async (
+  file: string,
+  comparison: Comparison,
+  rounds: number,
+  millis: number
+): Promise<ReadonlyArray<Outcome>> => {
+  const contenders: Array<Contender> = []
+  for (const [label, candidate] of entriesOf(comparison)) {
+    contenders.push(await enter(file, comparison, label, candidate))
   }
-  for (const { label, candidate, summary } of outcome) {
-    const target = label === candidate ? comparison.targets[candidate] : undefined
-    const { throughput, cpu } = target ?? {}
-    if (throughput !== undefined) {
-      const ratio = summary.throughput.median
-      line(candidate, "calls per second", ratio, ratio >= throughput, `${throughput} or more`)
+  for (let warming = 0; warming < 3; warming++) {
+    // Short slices are for a quick look, but the code is to be as hot as in long ones.
+    for (const contender of contenders) await slice(contender, Math.max(millis, leastWarming))
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const contender of rotate(contenders, round)) contender.samples.push(await slice(contender, millis))
+  }
+  for (const { stop } of contenders) await stop()
+  return contenders.map(({ label, candidate, samples }) => {
+    const summary = summarize(samples, contenders[0]!.samples)
+    return { label, candidate, samples, row: rowOf(summary), ratios: summary }
+  })
+}
+
+/** What a server holds when the load is there, in bytes. */
+const hold = async (file: string, comparison: Comparison, candidate: string): Promise<number> => {
+  const { measured, stop } = await enter(file, comparison, candidate, candidate)
+  const { bytes } = await measured.ask<{ bytes: number }>("memory")
+  await stop()
+  return bytes
+}
+
+const megabyte = 1024 * 1024
+
+const compareMemory = async (file: string, comparison: Comparison, rounds: number): Promise<ReadonlyArray<Outcome>> => {
+  const contenders = entriesOf(comparison).map(([label, candidate]) => ({
+    label,
+    candidate,
+    samples: new Array<number>()
+  }))
+  for (let round = 0; round < rounds; round++) {
+    for (const { candidate, samples } of rotate(contenders, round))
+      samples.push(await hold(file, comparison, candidate))
+  }
+  return contenders.map(({ label, candidate, samples }) => {
+    const memory = ratioOf(samples, contenders[0]!.samples)
+    return {
+      label,
+      candidate,
+      samples,
+      row: { MB: Math.round(median(samples) / megabyte), "against the baseline": range(memory) },
+      ratios: { memory }
     }
-    if (cpu !== undefined)
-      line(candidate, "CPU per call", summary.cpu.median, summary.cpu.median <= cpu, `${cpu} or less`)
+  })
+}
+
+const targets = [
+  {
+    key: "throughput",
+    what: "calls per second",
+    isMet: (ratio: number, target: number) => ratio >= target,
+    wanted: "more"
+  },
+  { key: "cpu", what: "CPU per call", isMet: (ratio: number, target: number) => ratio <= target, wanted: "less" },
+  { key: "memory", what: "memory", isMet: (ratio: number, target: number) => ratio <= target, wanted: "less" }
+] as const
+
+/** One line for each target, and whether all were met. */
+const judge = (comparison: Comparison, outcomes: ReadonlyArray<Outcome>): boolean => {
+  let met = true
+  for (const { label, candidate, ratios } of outcomes) {
+    for (const { isMet, key, wanted, what } of targets) {
+      const target = label === candidate ? comparison.targets[candidate]?.[key] : undefined
+      if (target === undefined) continue
+      const ratio = ratios[key]!.median
+      const ok = isMet(ratio, target)
+      const verdict = `${what} ${ratio.toFixed(2)} of the baseline, wanted ${target} or ${wanted}`
+      console.log(`${ok ? "met" : "MISSED"}: ${candidate}, ${verdict}`)
+      met &&= ok
+    }
   }
   return met
 }
@@ -158,11 +234,16 @@ const millis = Number(values.millis)
 const results: Array<object> = []
 let met = true
 for (const comparison of module.default.filter(({ name }) => name.includes(values.only ?? ""))) {
-  console.log(`\n${comparison.name}: ${rounds} rounds of ${millis} ms each, median (range of the rounds)`)
-  const outcome = await compare(path, comparison, rounds, millis)
-  console.table(Object.fromEntries(outcome.map(({ label, summary }) => [label, figures(summary)])))
-  met = judge(comparison, outcome) && met
-  results.push({ comparison: comparison.name, rounds, millis, outcome })
+  const isOfMemory = comparison.measured === "server's memory"
+  const times = isOfMemory ? Math.min(rounds, mostStarts) : rounds
+  const how = isOfMemory ? `${times} rounds` : `${times} rounds of ${millis} ms each`
+  console.log(`\n${comparison.name}: ${how}, median (range of the rounds)`)
+  const outcomes = isOfMemory
+    ? await compareMemory(path, comparison, times)
+    : await compare(path, comparison, times, millis)
+  console.table(Object.fromEntries(outcomes.map(({ label, row }) => [label, row])))
+  met = judge(comparison, outcomes) && met
+  results.push({ comparison: comparison.name, rounds: times, millis, outcomes })
 }
 
 const folder = `${root}test/bench/results`
