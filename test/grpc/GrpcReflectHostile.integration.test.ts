@@ -143,17 +143,23 @@ describe("a reflection", () => {
       const another = yield* reflecting(() => [service()])
       assert.include(yield* refused(another), "reflection does not give message.proto")
       let files = 0
-      const endless = yield* reflecting((name) =>
-        name === "two.Files"
-          ? [service()]
-          : [file(name, { dependency: [`import${++files}.proto`], messageType: [message(`Message${files}`)] })]
+      const chain = () => {
+        const name = `import${++files}.proto`
+        return file(name, { dependency: [`import${files + 1}.proto`], messageType: [message(`Message${files}`)] })
+      }
+      const endless = yield* reflecting((asked) =>
+        asked === "two.Files" ? [service({ dependency: ["import1.proto"] })] : Array.from({ length: 100 }, chain)
       )
       assert.include(yield* refused(endless), "reflection gives too much for two.Files")
-      assert.isBelow(files, 1100)
+      assert.isAtMost(files, 1100)
+      const wide = yield* reflecting(() => [
+        service({ dependency: Array.from({ length: 5000 }, (_, n) => `import${n}.proto`) })
+      ])
+      assert.include(yield* refused(wide), "reflection gives too much for two.Files")
       const heavy = yield* reflecting((name) =>
         name === "two.Files"
           ? [service()]
-          : [file(name, { dependency: [`${name}x`], messageType: [message("M".repeat(1_000_000))] })]
+          : [file(name, { dependency: [`${name}x`], messageType: [message("M".repeat(3_000_000))] })]
       )
       assert.include(yield* refused(heavy), "reflection gives too much for two.Files")
     })

@@ -13,6 +13,9 @@ import * as Messages from "./reflectionMessages.ts"
 const maxFiles = 1000
 const maxBytes = 32 << 20
 
+/** How many questions are asked at once: a server may be far away, and answer with one file at a time. */
+const atOnce = { concurrency: 8 } as const
+
 /** How the server is asked. */
 export type Source = Omit<Exchange<never, never>, "path" | "requests">
 
@@ -71,17 +74,22 @@ const filesOf = Effect.fnUntraced(function* (ask: Ask, symbol: string) {
     const { files } = yield* ask(request)
     for (const bytes of files) {
       size += bytes.length
-      if (size > maxBytes || known.size >= maxFiles) return yield* nonsense(`reflection gives too much for ${symbol}`)
       const file = yield* parse(bytes)
       known.set(file.name, file)
       for (const name of file.dependency) imports.add(name)
+      if (size > maxBytes || known.size > maxFiles || imports.size > maxFiles) {
+        return yield* nonsense(`reflection gives too much for ${symbol}`)
+      }
     }
   })
   yield* learn({ symbol })
-  // What is added to a set while it is walked is walked too: each import once, in whatever circle they are.
-  for (const name of imports) {
-    if (!known.has(name)) yield* Effect.catchIf(learn({ file: name }), isNotFound, () => Effect.void)
-    if (!known.has(name)) return yield* nonsense(`reflection does not give ${name}, which ${symbol} needs`)
+  // Each import is asked for once, in whatever circle they are.
+  for (;;) {
+    const missing = [...imports].filter((name) => !known.has(name))
+    yield* Effect.forEach(missing, (file) => Effect.catchIf(learn({ file }), isNotFound, () => Effect.void), atOnce)
+    const lost = missing.find((name) => !known.has(name))
+    if (lost !== undefined) return yield* nonsense(`reflection does not give ${lost}, which ${symbol} needs`)
+    if (missing.length === 0) break
   }
   return [...known.values()]
 })
@@ -165,8 +173,10 @@ const methodsOf = (ask: Ask, service: string): Effect.Effect<ReadonlyArray<Metho
 export const services = (source: Source): Effect.Effect<ReadonlyArray<Service>, ReflectError> =>
   asking(source, (ask) =>
     Effect.flatMap(serviceNames(ask), (names) =>
-      Effect.forEach(names.slice(0, maxFiles), (name) =>
-        Effect.map(methodsOf(ask, name), (methods) => ({ name, methods }))
+      Effect.forEach(
+        names.slice(0, maxFiles),
+        (name) => Effect.map(methodsOf(ask, name), (methods) => ({ name, methods })),
+        atOnce
       )
     )
   )
