@@ -110,20 +110,30 @@ const makeWorker = (atOnce: number, sleepMillis: number) =>
     return { applied, gainExp, work }
   })
 
+type Times = Readonly<Record<"acceptedP99" | "backMs" | "delayMs" | "noiseMs" | "refusedP99" | "usualP99", number>>
+
+/** What took longer than it may. */
+const tooLate = ({ acceptedP99, backMs, delayMs, noiseMs, refusedP99, usualP99 }: Times): ReadonlyArray<string> => {
+  // Taken out is how late the process was before, once for each time that a call waits for it: when it is sent, served
+  // and answered, and when its handler begins and ends.
+  const longest = (millis: number, waits: number) => millis + waits * noiseMs
+  return [
+    ...(refusedP99 > longest(50, 3) ? [`it took ${refusedP99} ms to refuse`] : []),
+    ...(acceptedP99 > longest(3 * usualP99, 5)
+      ? [`accepted calls took ${acceptedP99} ms, usually ${usualP99} ms`]
+      : []),
+    ...(delayMs > longest(100, 1) ? [`the event loop was late by ${delayMs} ms`] : []),
+    ...(backMs > 5000 ? [`it took ${backMs} ms until all was as usual`] : [])
+  ]
+}
+
 const overload = Fault.scenario({
   id: "F49",
   room: "grpc",
   title: "three times as many calls as a handler bears",
-  // What was let in until the overload showed is less than a hundredth of a minute, but not of some seconds.
-  scaled: {
-    atOnce: 10,
-    sleepMillis: 40,
-    usualSeconds: 0.7,
-    overloadSeconds: 2.2,
-    settleMillis: 1000,
-    afterSeconds: 0.8
-  },
-  full: { atOnce: 10, sleepMillis: 20, usualSeconds: 10, overloadSeconds: 60, settleMillis: 0, afterSeconds: 10 },
+  // Beside other tests the processor is the limit, and times are theirs.
+  scaled: { atOnce: 10, sleepMillis: 60, usualSeconds: 0.6, overloadSeconds: 2.2, afterSeconds: 0.6, isTimed: false },
+  full: { atOnce: 10, sleepMillis: 20, usualSeconds: 10, overloadSeconds: 60, afterSeconds: 10, isTimed: true },
   run: ({ afterSeconds, atOnce, overloadSeconds, sleepMillis, usualSeconds }) =>
     Effect.gen(function* () {
       const history = yield* History.make
@@ -185,33 +195,14 @@ const overload = Fault.scenario({
         }
       }
     }).pipe(quiet),
-  judge: ({ extra }) => {
-    const {
-      acceptedP99,
-      backMs,
-      delayMs,
-      failed,
-      goodputShare,
-      noiseMs,
-      refused,
-      refusedP99,
-      refusedUsually,
-      usualP99
-    } = extra
-    // Taken out is how late the process was meanwhile, once for each time that a call waits for it: when it is sent,
-    // served and answered, and when its handler begins and ends. That has a limit itself.
-    const longest = (millis: number, waits: number) => millis + waits * Math.max(noiseMs, delayMs)
+  judge: ({ extra }, { isTimed }) => {
+    const { failed, goodputShare, refused, refusedUsually } = extra
     return [
       ...(goodputShare < 0.8 ? [`${goodputShare} of what it does at best`] : []),
       ...(refused === 0 ? ["no call was refused"] : []),
-      ...(refusedP99 > longest(50, 3) ? [`it took ${refusedP99} ms to refuse`] : []),
-      ...(acceptedP99 > longest(3 * usualP99, 5)
-        ? [`accepted calls took ${acceptedP99} ms, usually ${usualP99} ms`]
-        : []),
-      ...(delayMs > 100 + 2 * noiseMs ? [`the event loop was late by ${delayMs} ms`] : []),
       ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
       ...(refusedUsually > 0 ? [`${refusedUsually} calls were refused without an overload`] : []),
-      ...(backMs > 5000 ? [`it took ${backMs} ms until all was as usual`] : [])
+      ...(isTimed ? tooLate(extra) : [])
     ]
   }
 })
