@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { GrpcClientLive, GrpcServerLive } from "xdooria/grpc/live"
 import { LeaderboardLive } from "xdooria/leaderboard/live"
 import { layerLive } from "xdooria/pg/live"
 import { client, single } from "../support/RedisBackends.ts"
@@ -15,6 +16,7 @@ RealServer.suite("postgres", "the game service on a real PostgreSQL", (postgres)
     )
     suite(
       "Game on live rooms",
+      Layer.merge(GrpcServerLive, GrpcClientLive),
       Layer.merge(
         Layer.unwrap(database),
         LeaderboardLive.pipe(Layer.provide(Layer.effectContext(client(single(redis)))))

@@ -3,6 +3,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import { GrpcEmbedded } from "xdooria/grpc"
 import { LeaderboardEmbedded } from "xdooria/leaderboard"
 import { PgEmbedded } from "xdooria/pg/embedded"
 import { Levels, LevelsLive } from "../../src/services/game/Levels.ts"
@@ -13,7 +14,7 @@ const withText = (text: string) =>
   Layer.build(LevelsLive.pipe(Layer.provide(FileSystem.layerNoop({ readFileString: () => Effect.succeed(text) }))))
 
 RealServer.embedded("the game service", () =>
-  suite("Game on embedded rooms", Layer.merge(PgEmbedded, LeaderboardEmbedded))
+  suite("Game on embedded rooms", GrpcEmbedded, Layer.merge(PgEmbedded, LeaderboardEmbedded))
 )
 
 describe("Levels", () => {

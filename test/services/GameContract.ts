@@ -2,22 +2,27 @@ import { assert, layer } from "@effect/vitest"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { ConfigTest } from "xdooria/config"
-import { Grpc, GrpcError, GrpcServer } from "xdooria/grpc"
+import { ConfigTest, type InvalidConfig } from "xdooria/config"
+import { Grpc, type GrpcClient, GrpcError, GrpcServer } from "xdooria/grpc"
 import { GrpcClientLive, GrpcServerLive } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import { GameApi } from "../../src/services/game/api.ts"
 import { GameApp } from "../../src/services/game/app.ts"
 import type { Infra } from "../../src/services/infra.ts"
 
-/** The game service on a free port, on the infrastructure of the caller. */
-export const onFreePort = (infra: Infra) =>
+type Transport = Layer.Layer<GrpcServer | GrpcClient, InvalidConfig>
+
+/** The game service on a transport and on infrastructure of the caller's choice. */
+const on = (transport: Transport, infra: Infra) =>
   GameApp.pipe(
-    Layer.provideMerge(Layer.mergeAll(GrpcServerLive, GrpcClientLive)),
+    Layer.provideMerge(transport),
     Layer.provideMerge(infra),
     Layer.provideMerge(Layer.mergeAll(LoggerTest, NodeFileSystem.layer)),
     Layer.provideMerge(ConfigTest({ server: { name: "game-service", port: 0 }, grpc: { drain_delay: 0 } }))
   )
+
+/** On a free port. */
+export const onFreePort = (infra: Infra) => on(Layer.merge(GrpcServerLive, GrpcClientLive), infra)
 
 /** A typed client of the server in the context. */
 export const connect = Effect.gen(function* () {
@@ -33,9 +38,9 @@ const violationsOf = <A, E>(call: Effect.Effect<A, E>) =>
     return error.reason._tag === "InvalidArgument" ? error.reason.violations : []
   })
 
-/** What the game service promises, on a database and a store of boards. */
-export const suite = (name: string, infra: Infra) =>
-  layer(onFreePort(infra), { excludeTestServices: true })(name, (it) => {
+/** What the game service promises, on a transport, a database and a store of boards. */
+export const suite = (name: string, transport: Transport, infra: Infra) =>
+  layer(on(transport, infra), { excludeTestServices: true })(name, (it) => {
     it.effect("answers the health check", () =>
       Effect.gen(function* () {
         const game = yield* connect
