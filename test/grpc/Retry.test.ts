@@ -1,0 +1,419 @@
+// When the client tries again, where, how often, and when it leaves a server or a target alone.
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { Grpc, GrpcError } from "xdooria/grpc"
+import * as Fake from "./FakeTransport.ts"
+import { GameApi, StreamApi } from "./Game.ts"
+
+const addresses = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]
+const [first] = addresses as [string]
+
+const tagOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "OK"
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" && error.value instanceof GrpcError ? error.value.reason._tag : "another"
+}
+
+/** Runs a call, while time passes as it wants. */
+const run = Effect.fnUntraced(function* (call: Effect.Effect<unknown, unknown>) {
+  const fiber = yield* Effect.forkChild(Effect.exit(call))
+  for (let i = 0; i < 20; i++) {
+    yield* Effect.promise(() => new Promise(setImmediate))
+    if (fiber.pollUnsafe() !== undefined) break
+    yield* TestClock.adjust("1 second")
+  }
+  return tagOf(yield* Fiber.join(fiber))
+})
+
+const setUp = Effect.fnUntraced(function* (
+  changes: Partial<Grpc.GrpcSettings> = {},
+  options: Grpc.ClientOptions = { target: Grpc.endpoints(addresses) }
+) {
+  const { network, to } = yield* Fake.make(changes)
+  const game = yield* to(GameApi, options)
+  const read = (options?: Grpc.CallOptions) => run(game.getPlayer({ playerId: "p1" }, options))
+  const write = (options?: Grpc.CallOptions) =>
+    run(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n }, options))
+  return { network, to, game, read, write }
+})
+
+describe("a call that is lost", () => {
+  it.effect("is tried elsewhere when its method may be repeated", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp()
+      network.behaviourOf = () => (network.arrived.length === 1 ? Fake.lose : Fake.answer)
+      assert.strictEqual(yield* read(), "OK")
+      assert.strictEqual(network.arrived.length, 2)
+      assert.notStrictEqual(network.arrived[0]!.address, network.arrived[1]!.address)
+    })
+  )
+
+  it.effect("is told as of unknown outcome when it may not", () =>
+    Effect.gen(function* () {
+      const { network, write } = yield* setUp()
+      network.behaviourOf = () => Fake.lose
+      assert.strictEqual(yield* write(), "OutcomeUnknown")
+      assert.strictEqual(network.arrived.length, 1)
+    })
+  )
+
+  it.effect("before it was sent is tried elsewhere, whatever its method", () =>
+    Effect.gen(function* () {
+      const { network, write } = yield* setUp()
+      network.behaviourOf = () => (network.arrived.length === 1 ? Fake.drop : Fake.answer)
+      assert.strictEqual(yield* write(), "OK")
+      assert.strictEqual(network.arrived.length, 2)
+    })
+  )
+
+  it.effect("is given up after max_attempts", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 3 })
+      network.behaviourOf = () => Fake.lose
+      assert.strictEqual(yield* read(), "Unavailable")
+      assert.strictEqual(network.arrived.length, 3)
+    })
+  )
+
+  it.effect("is not tried again once a response has come, or when it was answered with an error", () =>
+    Effect.gen(function* () {
+      const { network, read, to } = yield* setUp()
+      network.behaviourOf = () => Fake.absent
+      assert.strictEqual(yield* read(), "UnexpectedStatus")
+      assert.strictEqual(network.arrived.length, 1)
+      const streams = yield* to(StreamApi, { target: Grpc.endpoints(addresses) })
+      const watch = () => run(Stream.runDrain(streams.watch({ playerId: "p1" })))
+      network.behaviourOf = () => (call) => {
+        call.listener.onHeaders({ get: () => [], toJSON: () => ({}) })
+        call.listener.onMessage(Buffer.alloc(0))
+        Fake.lose(call)
+      }
+      assert.strictEqual(yield* watch(), "Unavailable")
+      assert.strictEqual(network.arrived.length, 2)
+      network.behaviourOf = () => (network.arrived.length === 3 ? Fake.lose : Fake.answer)
+      assert.strictEqual(yield* watch(), "OK")
+      assert.strictEqual(network.arrived.length, 4)
+    })
+  )
+})
+
+describe("a try of a method that may be repeated", () => {
+  it.effect("has a timeout of its own as long as there is time and reserve for another", () =>
+    Effect.gen(function* () {
+      const { network, read, write } = yield* setUp({ maxAttempts: 2 })
+      network.behaviourOf = () => Fake.timeOut
+      assert.strictEqual(yield* read({ deadline: "1 hour" }), "DeadlineExceeded")
+      assert.deepStrictEqual(
+        network.arrived.map(({ deadline }) => deadline),
+        [500, 3_600_000]
+      )
+      network.behaviourOf = () => Fake.answer
+      const now = yield* Clock.currentTimeMillis
+      // There is no time for another try, or there must be none.
+      yield* read({ deadline: "400 millis" })
+      yield* write({ deadline: "2 hours" })
+      assert.deepStrictEqual(
+        network.arrived.slice(2).map(({ deadline }) => deadline - now),
+        [400, 7_200_000]
+      )
+    })
+  )
+
+  it.effect("has none without a budget", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ retryBudget: 0 })
+      network.behaviourOf = () => Fake.lose
+      assert.strictEqual(yield* read({ deadline: "1 hour" }), "Unavailable")
+      assert.deepStrictEqual(
+        network.arrived.map(({ deadline }) => deadline),
+        [3_600_000]
+      )
+    })
+  )
+})
+
+describe("the budget", () => {
+  it.effect("holds tries after answers at a tenth of the calls", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ breakerFailures: 0 })
+      network.behaviourOf = () => Fake.decline
+      for (let i = 0; i < 300; i++) yield* read()
+      assert.isAtMost(network.arrived.length, 330)
+      assert.isAtLeast(network.arrived.length, 325)
+    })
+  )
+
+  it.effect("has a reserve for the calls that an instance takes with it", () =>
+    Effect.gen(function* () {
+      const { game, network } = yield* setUp()
+      network.behaviourOf = ({ address }) => (address === first ? Fake.ignore : Fake.answer)
+      const calls = yield* Effect.forEach(Array.from({ length: 240 }), () =>
+        Effect.forkChild(Effect.exit(game.getPlayer({ playerId: "p1" })))
+      )
+      yield* Effect.promise(() => new Promise(setImmediate))
+      const stuck = network.arrived.filter(({ address }) => address === first)
+      assert.isAtLeast(stuck.length, 80)
+      for (const call of stuck) Fake.timeOut(call)
+      yield* TestClock.adjust("1 second")
+      const exits = yield* Effect.forEach(calls, Fiber.join)
+      assert.isTrue(exits.every(Exit.isSuccess))
+    })
+  )
+})
+
+describe("an instance", () => {
+  it.effect("is left alone for a while after five calls in a row were lost, then tried by one", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      let broken = true
+      network.behaviourOf = ({ address }) => (broken && address === first ? Fake.lose : Fake.answer)
+      for (let i = 0; i < 15; i++) yield* read()
+      assert.strictEqual(network.counts()[first], 5)
+      const before = network.arrived.length
+      for (let i = 0; i < 30; i++) yield* read()
+      assert.strictEqual(network.counts(before)[first], undefined)
+      yield* TestClock.adjust("2 seconds")
+      for (let i = 0; i < 30; i++) yield* read()
+      assert.strictEqual(network.counts(before)[first], 1)
+      // That one was lost as well, so it stays out for longer.
+      broken = false
+      yield* TestClock.adjust("1 second")
+      for (let i = 0; i < 30; i++) yield* read()
+      assert.strictEqual(network.counts(before)[first], 1)
+      yield* TestClock.adjust("2 seconds")
+      const after = network.arrived.length
+      for (let i = 0; i < 30; i++) yield* read()
+      assert.strictEqual(network.counts(after)[first], 10)
+    })
+  )
+
+  it.effect("is not left alone when half of them are already", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      network.behaviourOf = () => Fake.lose
+      for (let i = 0; i < 60; i++) yield* read()
+      const before = network.arrived.length
+      for (let i = 0; i < 30; i++) yield* read()
+      assert.strictEqual(Object.keys(network.counts(before)).length, 2)
+    })
+  )
+
+  it.effect("gets calls only while its service says SERVING, or when it has no health service", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({}, { target: Grpc.endpoints(addresses), onlyServing: true })
+      const states = new Map<string, Fake.Arrived>()
+      network.behaviourOf = (call) => {
+        if (!call.path.endsWith("/Watch")) return Fake.answer
+        states.set(call.address, call)
+        return call.address === first ? Fake.unimplemented : Fake.ignore
+      }
+      const say = (address: string, status: number) => states.get(address)!.listener.onMessage(Buffer.from([8, status]))
+      assert.strictEqual(yield* read(), "OK")
+      say(addresses[1]!, 1)
+      say(addresses[2]!, 2)
+      const before = network.arrived.length
+      for (let i = 0; i < 10; i++) yield* read()
+      assert.deepStrictEqual(network.counts(before), { [first]: 5, [addresses[1]!]: 5 })
+    })
+  )
+})
+
+describe("the circuit breaker", () => {
+  it.effect("refuses calls after many in a row were lost, until one gets through", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 4 })
+      network.behaviourOf = () => Fake.lose
+      for (let i = 0; i < 4; i++) yield* read()
+      assert.strictEqual(yield* read(), "Unavailable")
+      assert.strictEqual(network.arrived.length, 4)
+      network.behaviourOf = () => Fake.answer
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* read(), "OK")
+      assert.strictEqual(yield* read(), "OK")
+    })
+  )
+
+  it.effect("counts answers as success, and what nobody waited for as nothing", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 2 })
+      for (const behaviour of [Fake.lose, Fake.absent, Fake.lose, Fake.answer, Fake.lose]) {
+        network.behaviourOf = () => behaviour
+        yield* read()
+      }
+      network.behaviourOf = () => Fake.ignore
+      const fiber = yield* Effect.forkChild(game.getPlayer({ playerId: "p1" }))
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(network.arrived.at(-1)!.cancelled)
+      network.behaviourOf = () => Fake.answer
+      assert.strictEqual(yield* read(), "OK")
+    })
+  )
+
+  it.effect("can be left out", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      network.behaviourOf = () => Fake.lose
+      for (let i = 0; i < 50; i++) yield* read()
+      assert.strictEqual(network.arrived.length, 50)
+    })
+  )
+})
+
+describe("a deadline", () => {
+  it.effect("is the smallest of the call's, the client's and that of the call that is served", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ retryBudget: 0 })
+      yield* read()
+      yield* read({ deadline: "3 seconds" })
+      yield* run(Effect.provideService(game.getPlayer({ playerId: "p1" }), Grpc.Deadline, 2_000))
+      assert.deepStrictEqual(
+        network.arrived.map(({ deadline }) => deadline),
+        [10_000, 3_000, 2_000]
+      )
+    })
+  )
+
+  it.effect("that has passed keeps the call from being sent", () =>
+    Effect.gen(function* () {
+      const { game, network } = yield* setUp()
+      yield* TestClock.adjust("5 seconds")
+      const late = Effect.provideService(game.getPlayer({ playerId: "p1" }), Grpc.Deadline, 4_000)
+      assert.strictEqual(yield* run(late), "DeadlineExceeded")
+      assert.strictEqual(network.arrived.length, 0)
+    })
+  )
+})
+
+describe("a call without a server", () => {
+  it.effect("fails at once, or waits until there is one when it is told to", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp()
+      network.stateOf = () => "failing"
+      assert.strictEqual(yield* read(), "Unavailable")
+      const waiting = yield* Effect.forkChild(game.getPlayer({ playerId: "p1" }, { waitForReady: true }))
+      yield* Effect.yieldNow
+      network.connections[0]!.become("ready")
+      yield* Fiber.join(waiting)
+      network.connections[0]!.become("failing")
+      const bounded = yield* Effect.forkChild(
+        Effect.exit(game.getPlayer({ playerId: "p1" }, { waitForReady: true, deadline: "1 second" }))
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(tagOf(yield* Fiber.join(bounded)), "DeadlineExceeded")
+      assert.strictEqual(network.arrived.length, 1)
+    })
+  )
+
+  it.effect("waits while a connection is being made", () =>
+    Effect.gen(function* () {
+      const { game, network } = yield* setUp()
+      network.stateOf = () => "connecting"
+      const waiting = yield* Effect.forkChild(game.getPlayer({ playerId: "p1" }))
+      yield* Effect.yieldNow
+      network.connections[1]!.become("ready")
+      yield* Fiber.join(waiting)
+      assert.deepStrictEqual(network.counts(), { [addresses[1]!]: 1 })
+    })
+  )
+})
+
+describe("a resolver", () => {
+  it.effect("is followed: calls go to what it names now", () =>
+    Effect.gen(function* () {
+      const lists = yield* Queue.unbounded<ReadonlyArray<Grpc.Endpoint>>()
+      const name = (...names: ReadonlyArray<string>) =>
+        Effect.andThen(
+          Queue.offer(
+            lists,
+            names.map((address) => ({ address, metadata: {} }))
+          ),
+          Effect.promise(() => new Promise(setImmediate))
+        )
+      const { network, read } = yield* setUp({}, { target: Stream.fromQueue(lists) })
+      yield* name("10.0.0.1:1", "10.0.0.2:1")
+      for (let i = 0; i < 4; i++) yield* read()
+      yield* name("10.0.0.2:1", "10.0.0.3:1")
+      for (let i = 0; i < 4; i++) yield* read()
+      assert.deepStrictEqual(network.counts(4), { "10.0.0.2:1": 2, "10.0.0.3:1": 2 })
+      assert.deepStrictEqual(
+        network.connections.map(({ isClosed, place }) => [place.address, isClosed]),
+        [
+          ["10.0.0.1:1", true],
+          ["10.0.0.2:1", false],
+          ["10.0.0.3:1", false]
+        ]
+      )
+      yield* name()
+      assert.strictEqual(yield* read(), "Unavailable")
+    })
+  )
+
+  it.effect("shares its connections among its clients, until the last of them is gone", () =>
+    Effect.gen(function* () {
+      const { network, to } = yield* Fake.make()
+      const [one, two] = yield* Effect.all([Scope.make(), Scope.make()])
+      const target = Grpc.endpoints(addresses)
+      yield* Scope.provide(to(GameApi, { target }), one)
+      // Another list with one of the addresses has the same connection to it.
+      yield* Scope.provide(to(StreamApi, { target: Grpc.endpoints([first]) }), two)
+      assert.strictEqual(network.connections.length, 3)
+      yield* Scope.close(one, Exit.void)
+      assert.deepStrictEqual(
+        network.connections.map(({ isClosed }) => isClosed),
+        [false, true, true]
+      )
+      yield* Scope.close(two, Exit.void)
+      assert.isTrue(network.connections.every(({ isClosed }) => isClosed))
+    })
+  )
+
+  it.effect("says which instances may be pinged", () =>
+    Effect.gen(function* () {
+      const { network } = yield* setUp({}, { target: Grpc.endpoints([first], { keepalive: "true" }) })
+      assert.isTrue(network.connections[0]!.place.keepalive)
+    })
+  )
+
+  it.effect("of a name follows its addresses, and keeps the last ones when it is lost", () =>
+    Effect.gen(function* () {
+      const { network, to } = yield* Fake.make()
+      network.names["game"] = ["10.0.0.1"]
+      const game = yield* to(GameApi, { target: "game:50051" })
+      const read = run(game.getPlayer({ playerId: "p1" }))
+      yield* read
+      network.names["game"] = ["10.0.0.2", "::1"]
+      yield* TestClock.adjust("15 seconds")
+      yield* read
+      yield* read
+      delete network.names["game"]
+      yield* TestClock.adjust("15 seconds")
+      yield* read
+      assert.deepStrictEqual(Object.keys(network.counts()).toSorted(), [
+        "10.0.0.1:50051",
+        "10.0.0.2:50051",
+        "[::1]:50051"
+      ])
+      assert.strictEqual(network.counts()["10.0.0.1:50051"], 1)
+      assert.isTrue(network.connections.every(({ place }) => place.authority === "game:50051"))
+    })
+  )
+
+  it.effect("of a name that is not known yet is asked again soon", () =>
+    Effect.gen(function* () {
+      const { network, to } = yield* Fake.make()
+      const game = yield* to(GameApi, { target: "game:50051" })
+      assert.strictEqual(tagOf(yield* Effect.exit(game.getPlayer({ playerId: "p1" }))), "Unavailable")
+      network.names["game"] = ["10.0.0.1"]
+      yield* TestClock.adjust("2 seconds")
+      yield* game.getPlayer({ playerId: "p1" })
+    })
+  )
+})
