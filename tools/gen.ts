@@ -25,7 +25,7 @@ const served = "test/interop/proto"
 /** Writes a FileDescriptorSet as a module; the flags of buf choose its files. */
 const describe = (out: string, path: string, what: string, flags: ReadonlyArray<string>): void => {
   const binary = join(out, "set.binpb")
-  run(["build", "-o", binary, "--exclude-source-info", ...flags])
+  run(["build", "-o", binary, ...flags])
   const descriptors = readFileSync(binary).toString("base64")
   rmSync(binary)
   writeFileSync(
