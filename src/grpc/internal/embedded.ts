@@ -54,14 +54,11 @@ const firstFreePort = 49_152
 export class GrpcNetwork {
   readonly #servers = new Map<string, Server>()
   readonly #waiting = new Map<string, Set<() => void>>()
-  #nextPort = firstFreePort
+  #lastPort = firstFreePort - 1
 
   /** Listens, on a free port when it is 0; undefined when another does. */
   listen(host: string, port: number, options: ServerOptions): Listening | undefined {
-    let address = formatAddress(host, port)
-    while (port === 0 && (address.endsWith(":0") || this.#servers.has(placeOf(address)))) {
-      address = formatAddress(host, this.#nextPort++)
-    }
+    const address = formatAddress(host, port === 0 ? this.#freePort(host) : port)
     const place = placeOf(address)
     if (this.#servers.has(place)) return undefined
     const server = new Server(address, options, () => {
@@ -70,6 +67,13 @@ export class GrpcNetwork {
     this.#servers.set(place, server)
     for (const wake of this.#waiting.get(place) ?? []) wake()
     return server
+  }
+
+  #freePort(host: string): number {
+    let port = this.#lastPort + 1
+    while (this.#servers.has(placeOf(formatAddress(host, port)))) port++
+    this.#lastPort = port
+    return port
   }
 
   /** What listens on an address. */
@@ -178,7 +182,8 @@ class EmbeddedConnection implements Connection {
 
   #send(): void {
     const server = this.#server
-    while (server !== undefined && this.#open < server.options.maxConcurrentStreams) {
+    if (server === undefined) return
+    while (this.#open < server.options.maxConcurrentStreams) {
       const exchange = this.#queue.shift()
       if (exchange === undefined) return
       if (exchange.isOver) continue
