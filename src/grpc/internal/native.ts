@@ -16,19 +16,25 @@ type Listener = Parameters<Transport["start"]>[0]
 /** What may wait for a peer that reads slowly, in bytes, beside the message that is being sent. */
 const maxWaiting = 65_536
 
-/**
- * The stream that grpc-js keeps to itself. It has no way to reset one, and waits as long as a peer likes that does not
- * read, or does not end its request.
- */
-const streamOf = (transport: Transport): http2.Http2Stream =>
-  (transport as unknown as { readonly stream: http2.Http2Stream }).stream
+/** What grpc-js keeps to itself of a call. */
+interface Internals {
+  /**
+   * It has no way to reset it, and waits as long as a peer likes that does not read, or does not end its request.
+   */
+  readonly stream: http2.ServerHttp2Stream
+  metadataSent: boolean
+  wantTrailers: boolean
+  notifyOnCancel(): void
+}
+
+const internalsOf = (transport: Transport): Internals => transport as unknown as Internals
 
 /** Takes back what the peer does not read. */
-const reset = (transport: Transport): void => streamOf(transport).close(http2.constants.NGHTTP2_CANCEL)
+const reset = (transport: Transport): void => internalsOf(transport).stream.close(http2.constants.NGHTTP2_CANCEL)
 
 /** Gives up the rest of a request whose call has ended, as RFC 9113, 8.1 wants it: once its status is on its way. */
 const giveUp = (transport: Transport): void => {
-  const stream = streamOf(transport)
+  const stream = internalsOf(transport).stream
   // What is written leaves when this turn of the event loop has ended; a reset in this turn would overtake it.
   setImmediate(() => {
     if (!stream.destroyed) stream.close(http2.constants.NGHTTP2_NO_ERROR)
@@ -42,6 +48,29 @@ const metadataOf = (entries: Entries): grpc.Metadata => {
 }
 
 const ignore = (): void => {}
+
+/** A byte that says whether a message is compressed, and its length. */
+const frameSize = 5
+
+const frame = (message: Buffer): Buffer => {
+  const frame = Buffer.allocUnsafe(frameSize + message.length)
+  frame[0] = 0
+  frame.writeUInt32BE(message.length, 1)
+  message.copy(frame, frameSize)
+  return frame
+}
+
+// What almost every call sends beside its message, as grpc-js would, but not put together anew each time.
+const responseHeaders = {
+  ":status": 200,
+  "content-type": "application/grpc+proto",
+  "grpc-accept-encoding": "identity,deflate,gzip",
+  "grpc-encoding": "identity"
+}
+const waitForTrailers = { waitForTrailers: true }
+const okTrailers = { "grpc-status": 0, "grpc-message": "OK" }
+
+const isGone = ({ closed, destroyed }: http2.Http2Stream): boolean => closed || destroyed
 
 /** A call of grpc-js. It is its listener, too: grpc-js would build a stream for every call. */
 class NativeCall implements ServerCall, Listener {
@@ -68,7 +97,7 @@ class NativeCall implements ServerCall, Listener {
   onReceiveMetadata(metadata: grpc.Metadata): void {
     this.#metadata = metadata
     // Asked for now: when the stream is closed it knows its connection no more.
-    const { session } = streamOf(this.#transport)
+    const { session } = internalsOf(this.#transport).stream
     if (session !== undefined) this.peer = peerOf(session)
     this.#listener = this.#accept(this)
   }
@@ -79,7 +108,7 @@ class NativeCall implements ServerCall, Listener {
 
   onReceiveHalfClose(): void {
     // A request that its client has reset ends for Node like one that is whole; onCancel follows.
-    if (streamOf(this.#transport).closed) return
+    if (internalsOf(this.#transport).stream.closed) return
     this.#halfClosed = true
     if (!Strict.refuseCutOff(this.#transport)) this.#listener!.onHalfClose()
   }
@@ -107,14 +136,34 @@ class NativeCall implements ServerCall, Listener {
   }
 
   send(message: Buffer, sent: () => void): void {
+    const internals = internalsOf(this.#transport)
+    const { stream } = internals
+    if (isGone(stream)) return
+    if (!internals.metadataSent) {
+      internals.metadataSent = true
+      stream.respond(responseHeaders, waitForTrailers)
+    }
     // Small messages that follow each other leave together.
-    const fits = streamOf(this.#transport).writableLength + message.length <= maxWaiting
-    this.#transport.sendMessage(message, fits ? ignore : sent)
+    const fits = stream.writableLength + message.length <= maxWaiting
+    // When it cannot be written its stream closes, which is told by itself.
+    stream.write(frame(message), fits ? ignore : (error) => (error ? undefined : sent()))
     if (fits) sent()
   }
 
   end({ code, details, trailers }: Status): void {
-    this.#transport.sendStatus({ code, details, metadata: trailers.length === 0 ? null : metadataOf(trailers) })
+    const internals = internalsOf(this.#transport)
+    const { metadataSent, stream } = internals
+    if (code !== 0 || trailers.length > 0 || !metadataSent) {
+      const metadata = trailers.length === 0 ? null : metadataOf(trailers)
+      return this.#transport.sendStatus({ code, details, metadata })
+    }
+    if (isGone(stream)) return
+    internals.wantTrailers = true
+    stream.once("wantTrailers", () => {
+      stream.sendTrailers(okTrailers)
+      internals.notifyOnCancel()
+    })
+    stream.end()
   }
 
   reset(): void {
@@ -140,7 +189,7 @@ export const foreign = (calls: Calls, transport: Transport): grpc.ServerIntercep
       transport.sendStatus({ code: codes.indexOf(code), details: message, metadata: null })
     },
     cut: (failure) => {
-      if (ended || streamOf(transport).writableLength > 0) reset(transport)
+      if (ended || internalsOf(transport).stream.writableLength > 0) reset(transport)
       else call.end(failure)
     }
   }

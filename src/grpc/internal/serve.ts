@@ -139,7 +139,7 @@ export const make = (
       leave: health.leave,
       endStreams: Effect.sync(() => {
         calls.isStopping = true
-        for (const call of [...calls.standing]) call.end(Call.leaving)
+        for (const call of calls.standing) call.end(Call.leaving)
       }),
       drain: Effect.fnUntraced(function* (grace, flushed) {
         const drained = Effect.andThen(idle(calls), flushed)
