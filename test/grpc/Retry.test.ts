@@ -194,6 +194,24 @@ describe("an instance", () => {
     })
   )
 
+  it.effect("is not blamed for a deadline that came late: this process stood still", () =>
+    Effect.gen(function* () {
+      const { game, network } = yield* setUp(
+        { breakerFailures: 3, retryBudget: 0 },
+        { target: Grpc.endpoints([first, "10.0.0.9:1"]) }
+      )
+      network.behaviourOf = () => Fake.ignore
+      for (let i = 0; i < 20; i++) {
+        const call = yield* Effect.forkChild(Effect.exit(game.getPlayer({ playerId: "p1" }, { deadline: "1 second" })))
+        yield* Effect.promise(() => new Promise(setImmediate))
+        yield* TestClock.adjust("2 seconds")
+        Fake.timeOut(network.arrived.at(-1)!)
+        assert.strictEqual(tagOf(yield* Fiber.join(call)), "DeadlineExceeded")
+      }
+      assert.deepStrictEqual(network.counts(), { [first]: 10, "10.0.0.9:1": 10 })
+    })
+  )
+
   it.effect("is not left alone when half of them are already", () =>
     Effect.gen(function* () {
       const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })

@@ -33,6 +33,9 @@ export interface Caller {
 /** The longest first pause before a further try, doubled for each, and the longest of all, in milliseconds. */
 const [firstPause, longestPause] = [20, 1000]
 
+/** A deadline that comes later than this was kept from coming, as the answers were: this process stood still. */
+const longestDelay = 100
+
 const legalName = /^[\d_.a-z-]+$/
 const legalValue = /^[ -~]*$/
 
@@ -94,6 +97,8 @@ export abstract class Invocation implements ClientListener {
   #instance: Instance | undefined
   #call: ClientCall | undefined
   #attempts = 0
+  /** When the try must have ended. */
+  #tryDeadline = Infinity
   /** A further try is put by for it. */
   #reserved = false
   #answered = false
@@ -154,14 +159,14 @@ export abstract class Invocation implements ClientListener {
     const { pool } = this.caller
     const refusal = pool.refusal(this.remote.name)
     if (refusal !== undefined && (pool.isClosed || !this.waitsForReady)) {
-      return this.failed(refusal, codeOf(refusal))
+      return this.failed(refusal, codeOf(refusal), true)
     }
     const inTime =
       this.#deadline === Infinity
         ? pool.changed
         : Effect.timeoutOrElse(pool.changed, {
             duration: Math.max(0, this.#left),
-            orElse: () => this.failed(this.#tooLate, "DEADLINE_EXCEEDED")
+            orElse: () => this.failed(this.#tooLate, "DEADLINE_EXCEEDED", true)
           })
     return Effect.andThen(
       Effect.onInterrupt(inTime, () => Effect.sync(() => this.cancel())),
@@ -186,8 +191,8 @@ export abstract class Invocation implements ClientListener {
       now + attemptMillis < this.#deadline &&
       pool.budget.take()
     pool.begin(instance, now)
-    const deadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
-    this.#call = instance.connection.open(this.remote.path, this.#entries!, deadline, this)
+    this.#tryDeadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
+    this.#call = instance.connection.open(this.remote.path, this.#entries!, this.#tryDeadline, this)
     this.#call.read()
     this.onOpen(this.#call)
   }
@@ -211,14 +216,17 @@ export abstract class Invocation implements ClientListener {
       return this.#over ? undefined : this.onOk()
     }
     const error = toError(this.remote, ended)
-    pool.end(instance, isLoss(error))
+    // Nothing is known of a server whose answer may have waited for us.
+    const isOurs = ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay
+    pool.end(instance, isOurs ? undefined : isLoss(error))
     const pause = this.#pauseBefore(ended, error)
     if (pause !== undefined) {
       const slept = Effect.onInterrupt(Effect.sleep(pause), () => Effect.sync(() => this.cancel()))
       return this.onFailure(Effect.andThen(slept, this.ready))
     }
     this.#report(this.#options.onTrailers, ended.trailers)
-    if (!this.#over) this.onFailure(this.failed(error, codes[ended.code] ?? "UNKNOWN"))
+    if (this.#over) return
+    this.onFailure(this.failed(error, codes[ended.code] ?? "UNKNOWN", !isOurs && isLoss(error)))
   }
 
   /** How long to wait before a further try; nothing when there is none. */
@@ -252,7 +260,7 @@ export abstract class Invocation implements ClientListener {
 
   /** It has failed on our side, while the server may still be at it. */
   protected broken(error: DomainError, code: Code): Effect.Effect<never, DomainError> {
-    const failure = this.failed(error, code)
+    const failure = this.failed(error, code, isLoss(error))
     this.#call?.cancel()
     return failure
   }
@@ -270,12 +278,12 @@ export abstract class Invocation implements ClientListener {
     return !this.isGuarded && breaker.isSuspicious() ? breaker.told(Effect.succeed(value)) : Effect.succeed(value)
   }
 
-  /** It has ended without. */
-  failed(error: DomainError, code: Code): Effect.Effect<never, DomainError> {
+  /** It has ended without; `isLost`: which says that the target is in trouble. */
+  failed(error: DomainError, code: Code, isLost: boolean): Effect.Effect<never, DomainError> {
     this.#finish(code)
     const { breaker } = this.caller.pool
-    const tell = !this.isGuarded && (breaker.isSuspicious() || isLoss(error))
-    return tell ? breaker.told(Effect.fail(error)) : Effect.fail(error)
+    if (this.isGuarded || (isLoss(error) && !isLost) || !(isLost || breaker.isSuspicious())) return Effect.fail(error)
+    return breaker.told(Effect.fail(error))
   }
 
   #finish(code: Code): void {
