@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -83,6 +84,32 @@ describe("a lost reply", () => {
       assert.include(yield* reasonOf(write), { _tag: "OutcomeUnknown", code: "DEADLINE_EXCEEDED" })
       const read = game.getPlayer({ playerId: "p1" }, { deadline: "50 millis" })
       assert.strictEqual((yield* reasonOf(read))._tag, "DeadlineExceeded")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+})
+
+describe("a server that says nothing any more", () => {
+  const pinged = (metadata: Readonly<Record<string, string>>) =>
+    Effect.gen(function* () {
+      const { proxy, target } = yield* behindProxy
+      const context = yield* Layer.build(
+        layerClientLive({ keepaliveTime: Duration.seconds(1), keepaliveTimeout: Duration.millis(100) })
+      )
+      const game = yield* Grpc.client(GameApi, { target: Grpc.endpoints([target], metadata) }).pipe(
+        Effect.provide(context)
+      )
+      yield* game.healthCheck({})
+      yield* proxy.blackhole
+      return yield* reasonOf(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n }, { deadline: "3 seconds" }))
+    })
+
+  it.live("is left by its connection when it lets clients ping it, and only then", () =>
+    Effect.gen(function* () {
+      const reasons = yield* Effect.all([pinged({ keepalive: "true" }), pinged({})], { concurrency: 2 })
+      assert.deepStrictEqual(
+        reasons.map((reason) => (reason._tag === "OutcomeUnknown" ? reason.code : reason._tag)),
+        ["UNAVAILABLE", "DEADLINE_EXCEEDED"]
+      )
     }).pipe(Effect.provide(LoggerTest))
   )
 })
