@@ -254,42 +254,46 @@ describe("a connection that keeps the server busy", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
-  it.live("with calls that it gives up at once is closed, and their handlers are interrupted", () =>
+  it.live("with calls that it gives up has none of their handlers left", () =>
     Effect.gen(function* () {
-      let running = 0
-      const ended = yield* Deferred.make<void>()
+      let [running, ran] = [0, 0]
+      const over = yield* Deferred.make<void>()
       const getPlayer = () =>
-        Effect.suspend(() => {
-          running++
-          return Effect.never
-        }).pipe(
-          Effect.ensuring(
-            Effect.sync(() => {
-              if (--running === 0 && it.socket.destroyed) Deferred.doneUnsafe(ended, Effect.void)
-            })
-          )
+        Effect.ensuring(
+          Effect.suspend(() => {
+            running++
+            if (++ran === 500) it.socket.destroy()
+            return Effect.never
+          }),
+          Effect.sync(() => {
+            if (--running === 0) Deferred.doneUnsafe(over, Effect.void)
+          })
         )
-      const address = yield* serve(handlers({ getPlayer }))
+      const it = yield* Frames.connect(yield* serve(handlers({ getPlayer })))
+      const calls = Array.from({ length: 1000 }, (_, i) => [
+        headers(1 + 2 * i, callFields(path)),
+        data(1 + 2 * i, request, { end: true })
+      ])
+      yield* it.send(Buffer.concat(calls.flat()))
+      yield* Deferred.await(over)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("with calls by the thousands that it gives up at once is closed", () =>
+    Effect.gen(function* () {
+      const address = yield* served
       const it = yield* Frames.connect(address)
+      const call = callFields("/game.GameService/Nope")
       for (let i = 0; i < 100 && !it.socket.destroyed; i++) {
-        const calls = Array.from({ length: 200 }, (_, j) => {
-          const stream = 1 + 2 * (i * 200 + j)
-          return Buffer.concat([
-            headers(stream, callFields(path)),
-            data(stream, request, { end: true }),
-            Frames.reset(stream)
-          ])
+        const abuse = Array.from({ length: 500 }, (_, j) => {
+          const on = 1 + 2 * (i * 500 + j)
+          return Buffer.concat([headers(on, call), Frames.reset(on)])
         })
-        yield* it.send(Buffer.concat(calls))
+        yield* it.send(Buffer.concat(abuse), Frames.ping)
         yield* Effect.yieldNow
       }
       assert.isDefined(Frames.goawayOf(yield* it.closed))
-      if (running > 0) yield* Deferred.await(ended)
-      yield* Effect.scoped(
-        Effect.flatMap(Raw.connect(address), ({ call }) =>
-          call("/game.GameService/HealthCheck", Raw.frame(Buffer.alloc(0)))
-        )
-      )
+      yield* isAlive(address)
     }).pipe(Effect.provide(LoggerTest))
   )
 
