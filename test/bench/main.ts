@@ -13,8 +13,11 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 /** The name under which the baseline takes part a second time: what it differs from 1 by is noise. */
 const control = "(again)"
 
-/** How long a slice to warm up lasts at least, in milliseconds. */
-const leastWarming = 700
+/**
+ * How warm a candidate has to be, as code that is not compiled yet costs ten times as much: so many slices at least, then
+ * on until so many calls were made, but not for longer than that.
+ */
+const warmth = { slices: 3, calls: 30_000, millis: 20_000 }
 
 /** How often a server is started anew to be measured, at most: memory hardly differs from start to start. */
 const mostStarts = 5
@@ -95,6 +98,16 @@ const slice = async ({ load, measured }: Contender, millis: number): Promise<Sam
   }
 }
 
+const warm = async ({ load }: Contender, millis: number): Promise<void> => {
+  const begin = performance.now()
+  let made = 0
+  for (let slices = 0; slices < warmth.slices || made < warmth.calls; slices++) {
+    if (slices >= warmth.slices && performance.now() - begin > warmth.millis) return
+    const { calls } = await load.ask<{ calls: number; seconds: number }>({ slice: millis })
+    made += calls
+  }
+}
+
 /** The candidates as they take part: the baseline twice. */
 const entriesOf = ({ candidates }: Comparison): ReadonlyArray<readonly [label: string, candidate: string]> =>
   candidates.flatMap((candidate, index) =>
@@ -136,10 +149,7 @@ const compare = async (
   for (const [label, candidate] of entriesOf(comparison)) {
     contenders.push(await enter(file, comparison, label, candidate))
   }
-  for (let warming = 0; warming < 3; warming++) {
-    // Short slices are for a quick look, but the code is to be as hot as in long ones.
-    for (const contender of contenders) await slice(contender, Math.max(millis, leastWarming))
-  }
+  for (const contender of contenders) await warm(contender, millis)
   for (let round = 0; round < rounds; round++) {
     for (const contender of rotate(contenders, round)) contender.samples.push(await slice(contender, millis))
   }
