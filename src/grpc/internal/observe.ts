@@ -15,9 +15,6 @@ import { monotonicMillis } from "./clock.ts"
 /** Which end of a call is observed. */
 export type Side = "server" | "client"
 
-/** What calls to a method that nobody knows are observed as: their paths are the caller's, and without end. */
-export const unknownPath = "/_OTHER"
-
 /** The bounds that OpenTelemetry advises for durations of calls, in seconds. */
 const boundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
@@ -152,7 +149,7 @@ export interface Observer {
  * is a tracer other than Effect's default; the histogram `rpc.<side>.call.duration` by method and status, and the gauge
  * `rpc.<side>.active_calls` by method.
  *
- * - `path`: such as `/game.GameService/GetPlayer`, or {@link unknownPath}
+ * - `path`: such as `/game.GameService/GetPlayer`
  * - `context`: with the clock, and with the registry of the metrics
  */
 export const makeObserver = (side: Side, path: string, context: Context.Context<never>): Observer => {
