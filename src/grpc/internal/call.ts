@@ -14,7 +14,7 @@ import { detailsKey } from "./details.ts"
 import { type Failure, refusal, Refused } from "./failure.ts"
 import type { Limiter } from "./concurrency.ts"
 import type { Observation, Observer } from "./observe.ts"
-import type { Exchange, Route } from "./route.ts"
+import type { Exchange, Failing, Route } from "./route.ts"
 import * as Traceparent from "./traceparent.ts"
 import type { Entries, ServerCall, ServerListener, Status } from "./transport.ts"
 
@@ -117,7 +117,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   readonly #observation: Observation
   readonly deadline: number
   since: number
-  #fiber: Fiber.Fiber<unknown, unknown> | undefined
+  #fiber: Fiber.Fiber<unknown, Failing> | undefined
   /** When the limiter let it in. */
   #admittedAt = 0
   #request: Buffer | undefined
@@ -310,7 +310,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     else if (this.#closed) this.#leave()
   }
 
-  #onExit(exit: Exit.Exit<unknown, unknown>): void {
+  #onExit(exit: Exit.Exit<unknown, Failing>): void {
     this.#fiber = undefined
     this.#release()
     if (this.#ended) {

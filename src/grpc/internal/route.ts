@@ -15,6 +15,9 @@ import * as Validate from "./validate.ts"
 
 type AnyCall = Call["Service"]
 
+/** What the fiber of a call may fail with; only the types say that a handler's error is a declared one. */
+export type Failing = DomainError | Refused
+
 /** What a route needs of the call that it serves. */
 export interface Exchange extends AnyCall {
   /** The request, of a method with one. */
@@ -41,7 +44,7 @@ export interface Route {
    * All that its fiber does: knows the caller, and how often it calls, decodes, validates, then middleware and handler. Gives the encoded
    * response, or nothing of interest when there is a stream of them. What it throws is a defect of its fiber.
    */
-  readonly run: (exchange: Exchange) => Effect.Effect<unknown, unknown>
+  readonly run: (exchange: Exchange) => Effect.Effect<unknown, Failing>
   /** How a fiber's cause leaves: a declared error as itself, anything else as INTERNAL with an id and no text. */
   readonly failure: (cause: Cause.Cause<unknown>) => Failure
 }
@@ -57,13 +60,12 @@ type Handler = (request: unknown) => unknown
 
 /** The response of a handler, encoded. */
 const runOne = (handler: Handler, encode: (response: unknown) => Buffer) => {
-  const run = (request: unknown): Effect.Effect<unknown, unknown> => {
-    const effect = handler(request)
-    return Effect.isEffect(effect)
-      ? (effect as Effect.Effect<unknown, unknown>)
-      : wrongKind(Stream.isStream(effect) ? "an Effect, not a Stream" : "an Effect", effect)
+  const run = (request: unknown): Effect.Effect<unknown, Failing> => {
+    const effect = handler(request) as Effect.Effect<unknown, Failing>
+    if (Effect.isEffect(effect)) return effect
+    return wrongKind(Stream.isStream(effect) ? "an Effect, not a Stream" : "an Effect", effect)
   }
-  return (request: unknown): Effect.Effect<unknown, unknown> =>
+  return (request: unknown): Effect.Effect<unknown, Failing> =>
     Effect.map(
       Effect.suspend(() => run(request)),
       encode
@@ -76,18 +78,18 @@ const sent = Symbol()
 /** Sends the responses of a handler as they come. */
 const runMany =
   (handler: Handler) =>
-  (request: unknown, exchange: Exchange): Effect.Effect<unknown, unknown> =>
+  (request: unknown, exchange: Exchange): Effect.Effect<unknown, Failing> =>
     Effect.suspend(() => {
       const stream = handler(request)
       return Stream.isStream(stream)
         ? Effect.as(
-            Stream.runForEachArray(stream as Stream.Stream<unknown, unknown>, (all) => exchange.sendAll(all)),
+            Stream.runForEachArray(stream as Stream.Stream<unknown, DomainError>, (all) => exchange.sendAll(all)),
             sent
           )
         : wrongKind("a Stream", stream)
     })
 
-type Run = (request: unknown, exchange: Exchange) => Effect.Effect<unknown, unknown>
+type Run = (request: unknown, exchange: Exchange) => Effect.Effect<unknown, Failing>
 
 /** Puts a middleware around the handler. */
 const around =
@@ -108,7 +110,7 @@ const checked =
 
 const unauthenticated = "the caller is not authenticated"
 
-const notAuthenticated = (error: NotAuthenticated): unknown =>
+const notAuthenticated = (error: NotAuthenticated): Failing =>
   error instanceof NotAuthenticated
     ? new Refused({ ...refusal("UNAUTHENTICATED", unauthenticated), fields: { error: error.problem } })
     : error
@@ -129,8 +131,8 @@ const limit = (
   name: string,
   rule: RateRule,
   context: Context.Context<never>,
-  serve: (exchange: Exchange) => Effect.Effect<unknown, unknown>
-): ((exchange: Exchange, principal?: Principal["Service"]) => Effect.Effect<unknown, unknown>) => {
+  serve: (exchange: Exchange) => Effect.Effect<unknown, Failing>
+): ((exchange: Exchange, principal?: Principal["Service"]) => Effect.Effect<unknown, Failing>) => {
   const rate = Rate.make(name, rule, context)
   const callerOf = ({ peer }: Exchange, principal?: Principal["Service"]): string => {
     if (rule.by === "all") return ""
@@ -170,7 +172,7 @@ export const make = (
     const decode = decoder(api.name, method, rules)
     const handle: Run = responseStream ? runMany(handler) : runOne(handler, encode)
     const run = covering.length === 0 ? handle : checked(covering.reduce(around, handle))
-    const serve = (exchange: Exchange): Effect.Effect<unknown, unknown> => {
+    const serve = (exchange: Exchange): Effect.Effect<unknown, Failing> => {
       if (requestStream) return run(exchange.requests, exchange)
       const request = decode(exchange.request)
       return request instanceof Refused ? Effect.fail(request) : run(request, exchange)
