@@ -55,6 +55,18 @@ describe("a call that is lost", () => {
     })
   )
 
+  it.effect("is tried elsewhere also where its key would bring it to the same again", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({}, { target: Grpc.endpoints(addresses), balancing: "consistent_hash" })
+      network.behaviourOf = () => (network.arrived.length === 1 ? Fake.lose : Fake.answer)
+      assert.strictEqual(yield* read({ key: "p1" }), "OK")
+      const [lost, answered] = network.arrived.map(({ address }) => address)
+      assert.notStrictEqual(lost, answered)
+      yield* read({ key: "p1" })
+      assert.strictEqual(network.arrived[2]!.address, lost)
+    })
+  )
+
   it.effect("is told as of unknown outcome when it may not", () =>
     Effect.gen(function* () {
       const { network, write } = yield* setUp()
@@ -91,7 +103,6 @@ describe("a call that is lost", () => {
       const streams = yield* to(StreamApi, { target: Grpc.endpoints(addresses) })
       const watch = () => run(Stream.runDrain(streams.watch({ playerId: "p1" })))
       network.behaviourOf = () => (call) => {
-        call.listener.onHeaders({ get: () => [], toJSON: () => ({}) })
         call.listener.onMessage(Buffer.alloc(0))
         Fake.lose(call)
       }
@@ -191,6 +202,20 @@ describe("an instance", () => {
       const after = network.arrived.length
       for (let i = 0; i < 30; i++) yield* read()
       assert.strictEqual(network.counts(after)[first], 10)
+    })
+  )
+
+  it.effect("that was left alone is tried by one call at a time", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      network.behaviourOf = ({ address }) => (address === first ? Fake.lose : Fake.answer)
+      for (let i = 0; i < 15; i++) yield* read()
+      yield* TestClock.adjust("2 seconds")
+      network.behaviourOf = () => Fake.ignore
+      const before = network.arrived.length
+      yield* Effect.forEach(Array.from({ length: 30 }), () => Effect.forkChild(game.getPlayer({ playerId: "p1" })))
+      yield* Effect.promise(() => new Promise(setImmediate))
+      assert.strictEqual(network.counts(before)[first], 1)
     })
   )
 
@@ -336,6 +361,7 @@ describe("a call without a server", () => {
       network.stateOf = () => "connecting"
       const waiting = yield* Effect.forkChild(game.getPlayer({ playerId: "p1" }))
       yield* Effect.yieldNow
+      network.connections[2]!.become("failing")
       network.connections[1]!.become("ready")
       yield* Fiber.join(waiting)
       assert.deepStrictEqual(network.counts(), { [addresses[1]!]: 1 })
@@ -413,7 +439,7 @@ describe("a resolver", () => {
       yield* read
       delete network.names["game"]
       yield* TestClock.adjust("15 seconds")
-      yield* read
+      assert.strictEqual(yield* read, "OK")
       assert.deepStrictEqual(Object.keys(network.counts()).toSorted(), [
         "10.0.0.1:50051",
         "10.0.0.2:50051",
