@@ -261,10 +261,10 @@ const redisDown = Fault.scenario({
           Effect.tapError(() => history.failed(requestId))
         )
       }
-      // One keeps to half of the limit, the other has all the rest of the load.
+      // One keeps to a quarter of the limit, the other has all the rest of the load.
       const load = (phase: string, seconds: number) =>
         Effect.all(
-          [offer(limit / 2, seconds, gain("usual", phase)), offer(rate - limit / 2, seconds, gain("greedy", phase))],
+          [offer(limit / 4, seconds, gain("usual", phase)), offer(rate - limit / 4, seconds, gain("greedy", phase))],
           { concurrency: 2 }
         )
 
