@@ -286,8 +286,8 @@ const letsOthersIn = (call: Node): boolean => {
 const allowedCalls: Readonly<Record<string, string>> = {
   "src/cli/Process.ts setTimeout": "the edge of the process: the grace holds also where no fiber runs any more",
   "src/config/ConfigLive.ts process.env": "the one source of environment values",
-  "src/grpc/GrpcClientLive.ts Date.now": "grpc-js compares a deadline with the system's clock",
   "src/grpc/GrpcReflect.ts Date.now": "grpc-js compares a deadline with the system's clock",
+  "src/grpc/internal/client/connection.ts Date.now": "grpc-js compares a deadline with the system's clock",
   "src/logger/internal/target.ts async": "the edge to Node's file handles, whose calls are promises",
   "src/logger/internal/target.ts await": "the edge to Node's file handles, whose calls are promises",
   "src/logger/internal/target.ts try": "the edge to Node's file handles: an error is a result here",

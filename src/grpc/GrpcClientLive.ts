@@ -32,8 +32,7 @@ export const makeLive = (
     return yield* Client.make(settings, {
       connect: (place) => Connection.open(settings, makeCredentials, place),
       lookup,
-      // The driver compares deadlines with the system's clock, whatever Clock a fiber has.
-      now: () => Date.now(),
+      now: Connection.now,
       refuse: (address) => (isSafe || isLocal(address) ? undefined : new InsecureTransport({ address }))
     })
   })

@@ -150,7 +150,7 @@ const underLoad = (params: Params, happen: (fleet: Fleet) => Effect.Effect<void>
           })
         )
       )
-      yield* Effect.forever(
+      return yield* Effect.forever(
         Effect.catch(once, () =>
           Effect.andThen(
             Effect.sleep("20 millis"),

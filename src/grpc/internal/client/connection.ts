@@ -66,6 +66,9 @@ export const wasSent = ({ answered, code, details, peer, target }: DriverStatus)
 // Servers of grpc-js take a longer one for one that has passed, and its client throws on the longest.
 const longest = Duration.toMillis("24 days")
 
+/** The time that the driver compares deadlines with: the system's, whatever Clock a fiber has. */
+export const now = (): number => Date.now()
+
 /** A call of grpc-js as the seam has it: one object for both directions. */
 class Call implements ClientCall, DriverListener {
   readonly #listener: ClientListener
@@ -81,7 +84,7 @@ class Call implements ClientCall, DriverListener {
     const headers = new grpc.Metadata()
     for (const [name, value] of metadata) headers.add(name, value)
     // A client of grpc-js would build two further layers for interceptors around each call.
-    this.#call = channel.createCall(path, deadline - Date.now() > longest ? Infinity : deadline, null, null, null)
+    this.#call = channel.createCall(path, deadline - now() > longest ? Infinity : deadline, null, null, null)
     this.#call.start(headers, this)
   }
 
@@ -94,21 +97,20 @@ class Call implements ClientCall, DriverListener {
     this.#listener.onMessage(message)
   }
 
-  onReceiveStatus({ code: told, details, metadata }: grpc.StatusObject): void {
-    const isSilent = Object.keys(metadata.toJSON()).length === 0
+  onReceiveStatus({ code: told, details, metadata: trailers }: grpc.StatusObject): void {
+    if (told === grpc.status.OK) return this.#listener.onEnd({ code: told, details, trailers, sent: true })
+    const isSilent = Object.keys(trailers.toJSON()).length === 0
     // A server that is at the deadline first may only reset the stream, as grpc-go does, whose client knows that, too.
-    const isLate = told === grpc.status.CANCELLED && isSilent && Date.now() >= this.#deadline
+    const isLate = told === grpc.status.CANCELLED && isSilent && now() >= this.#deadline
     const code = isLate ? grpc.status.DEADLINE_EXCEEDED : told
-    const sent =
-      code === grpc.status.OK ||
-      wasSent({
-        code,
-        details,
-        answered: this.#answered || !isSilent,
-        peer: this.#call.getPeer(),
-        target: this.#target
-      })
-    this.#listener.onEnd({ code, details, trailers: metadata, sent })
+    const sent = wasSent({
+      code,
+      details,
+      answered: this.#answered || !isSilent,
+      peer: this.#call.getPeer(),
+      target: this.#target
+    })
+    this.#listener.onEnd({ code, details, trailers, sent })
   }
 
   read(): void {
