@@ -271,14 +271,12 @@ export const streams = <E>(name: string, layer: Backend<E>, clock: Time): void =
     test("at the caller's deadline, which interrupts the handler", () =>
       Effect.gen(function* () {
         const { forever, interrupted } = yield* stuck
-        const log = yield* LogRecorder
         const { watch } = yield* serving({
           watch: () => Stream.concat(Stream.make(response("1")), Stream.fromEffect(forever))
         })
-        const reason = yield* passes(reasonOf(Stream.runDrain(watch(request(1), { deadline: "100 millis" }))))
+        const reason = yield* passes(reasonOf(Stream.runDrain(watch(request(1), { deadline: "500 millis" }))))
         assert.strictEqual(reason._tag, "DeadlineExceeded")
         yield* interrupted
-        yield* log.find(({ code }) => code === "DEADLINE_EXCEEDED")
       }).pipe(Effect.provide(LoggerTest)))
 
     test("at the server's deadline when the requests are a stream and the response is one, else never", () =>
