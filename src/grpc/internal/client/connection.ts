@@ -69,6 +69,11 @@ const longest = Duration.toMillis("24 days")
 /** The time that the driver compares deadlines with: the system's, whatever Clock a fiber has. */
 export const now = (): number => Date.now()
 
+/** grpc-js ends a response that is compressed in a way that it does not know without a code and a text. */
+type Told = Partial<grpc.StatusObject> & Pick<grpc.StatusObject, "metadata">
+
+const undecodable = { code: 13, details: "the response is compressed in a way that is not known" }
+
 /** A call of grpc-js as the seam has it: one object for both directions. */
 class Call implements ClientCall, DriverListener {
   readonly #listener: ClientListener
@@ -97,7 +102,7 @@ class Call implements ClientCall, DriverListener {
     this.#listener.onMessage(message)
   }
 
-  onReceiveStatus({ code: told, details, metadata: trailers }: grpc.StatusObject): void {
+  onReceiveStatus({ code: told = undecodable.code, details = undecodable.details, metadata: trailers }: Told): void {
     if (told === grpc.status.OK) return this.#listener.onEnd({ code: told, details, trailers, sent: true })
     const isSilent = Object.keys(trailers.toJSON()).length === 0
     // A server that is at the deadline first may only reset the stream, as grpc-go does, whose client knows that, too.
