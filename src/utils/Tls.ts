@@ -19,7 +19,7 @@ export const readPem = (path: string, key: string, content: string): Effect.Effe
     new InvalidConfig({
       reason: new Unreadable({
         source: path,
-        expected: `a file with PEM ${content}, 1 MB at most (${key})`,
+        expected: `a PEM file with ${content}, 1 MB at most (${key})`,
         actual
       })
     })

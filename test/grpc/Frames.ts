@@ -116,7 +116,7 @@ export const connect = (address: string): Effect.Effect<Connection, never, Scope
       let held = Buffer.alloc(0)
       let isClosed = false
       const wake = () => {
-        for (const look of [...waiting]) look()
+        for (const look of waiting) look()
       }
       socket.on("data", (chunk) => {
         held = Buffer.concat([held, chunk])

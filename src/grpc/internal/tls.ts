@@ -47,7 +47,7 @@ const pathsOf = ({ tls, tlsCaFile, tlsCertFile, tlsKeyFile }: TlsSettings, side:
 const rejected = (kind: Kind, source: string, actual: string): InvalidConfig =>
   new InvalidConfig({
     reason: new Rejected({
-      issues: [{ source, path: keys[kind], expected: `a file with PEM ${contents[kind]}`, actual }]
+      issues: [{ source, path: keys[kind], expected: `a PEM file with ${contents[kind]}`, actual }]
     })
   })
 
