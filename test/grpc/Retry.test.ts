@@ -300,6 +300,23 @@ describe("the circuit breaker", () => {
     })
   )
 
+  it.effect("counts no streams that have run: a server that stops ends them all at once", () =>
+    Effect.gen(function* () {
+      const target = Grpc.endpoints(addresses)
+      const { network, read, to } = yield* setUp({ breakerFailures: 2 }, { target })
+      const streams = yield* to(StreamApi, { target })
+      network.behaviourOf = () => (call) => {
+        call.listener.onMessage(Buffer.alloc(0))
+        Fake.decline(call)
+      }
+      for (let i = 0; i < 30; i++) yield* run(Stream.runDrain(streams.watch({ playerId: "p1" })))
+      const before = network.arrived.length
+      network.behaviourOf = () => Fake.answer
+      for (let i = 0; i < 6; i++) assert.strictEqual(yield* read(), "OK")
+      assert.strictEqual(Object.keys(network.counts(before)).length, 3)
+    })
+  )
+
   it.effect("can be left out", () =>
     Effect.gen(function* () {
       const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
@@ -352,6 +369,23 @@ describe("a call without a server", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(tagOf(yield* Fiber.join(bounded)), "DeadlineExceeded")
       assert.strictEqual(network.arrived.length, 1)
+    })
+  )
+
+  it.effect("waits for what was just lost to come back, but not for long", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({}, { target: Grpc.endpoints([first]) })
+      yield* read()
+      const [connection] = network.connections
+      for (const back of [true, false]) {
+        connection!.become("failing")
+        const waiting = yield* Effect.forkChild(Effect.exit(game.getPlayer({ playerId: "p1" })))
+        yield* TestClock.adjust("900 millis")
+        if (back) connection!.become("ready")
+        else yield* TestClock.adjust("100 millis")
+        assert.strictEqual(tagOf(yield* Fiber.join(waiting)), back ? "OK" : "Unavailable")
+      }
+      assert.strictEqual(tagOf(yield* Effect.exit(game.getPlayer({ playerId: "p1" }))), "Unavailable")
     })
   )
 

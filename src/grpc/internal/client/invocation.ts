@@ -161,12 +161,14 @@ export abstract class Invocation implements ClientListener {
     if (refusal !== undefined && (pool.isClosed || !this.waitsForReady)) {
       return this.failed(refusal, codeOf(refusal), true)
     }
+    const patience = pool.patience > 0 ? pool.patience : Infinity
+    const millis = Math.max(0, Math.min(this.#left, patience))
     const inTime =
-      this.#deadline === Infinity
+      millis === Infinity
         ? pool.changed
         : Effect.timeoutOrElse(pool.changed, {
-            duration: Math.max(0, this.#left),
-            orElse: () => this.failed(this.#tooLate, "DEADLINE_EXCEEDED", true)
+            duration: millis,
+            orElse: () => (this.#left > 0 ? Effect.void : this.failed(this.#tooLate, "DEADLINE_EXCEEDED", true))
           })
     return Effect.andThen(
       Effect.onInterrupt(inTime, () => Effect.sync(() => this.cancel())),
@@ -216,9 +218,11 @@ export abstract class Invocation implements ClientListener {
       return this.#over ? undefined : this.onOk()
     }
     const error = toError(this.remote, ended)
-    // Nothing is known of a server whose answer may have waited for us.
-    const isOurs = ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay
-    pool.end(instance, isOurs ? undefined : isLoss(error))
+    // Nothing is known of a server whose answer may have waited for us, nor from the end of a stream that has run.
+    const saysNothing =
+      (ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay) ||
+      (this.remote.responseStream && (this.#answered || !this.isWhole))
+    pool.end(instance, saysNothing ? undefined : isLoss(error))
     const pause = this.#pauseBefore(ended, error)
     if (pause !== undefined) {
       const slept = Effect.onInterrupt(Effect.sleep(pause), () => Effect.sync(() => this.cancel()))
@@ -226,7 +230,7 @@ export abstract class Invocation implements ClientListener {
     }
     this.#report(this.#options.onTrailers, ended.trailers)
     if (this.#over) return
-    this.onFailure(this.failed(error, codes[ended.code] ?? "UNKNOWN", !isOurs && isLoss(error)))
+    this.onFailure(this.failed(error, codes[ended.code] ?? "UNKNOWN", !saysNothing && isLoss(error)))
   }
 
   /** How long to wait before a further try; nothing when there is none. */

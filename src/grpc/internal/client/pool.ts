@@ -40,6 +40,9 @@ interface Member {
 /** No more than this share of the instances is ejected at once. */
 const ejectable = 0.5
 
+/** So long after the last connection was lost calls wait for the next: as long as a restart takes. In milliseconds. */
+const blip = 1000
+
 /**
  * The instances of a target. It is asked and told by plain code for every call; what changes them (the resolver, the
  * connections, their health) comes from fibers of its scope.
@@ -57,6 +60,8 @@ export class Pool {
   #resolved = false
   #awake: "all" | "first" | undefined
   #closed = false
+  /** When a connection was lost last. */
+  #lostAt = -Infinity
 
   constructor(options: PoolOptions, breaker: Breaker.Breaker) {
     this.#options = options
@@ -98,11 +103,16 @@ export class Pool {
     const hope = this.instances.some(
       ({ connection, serving }) => serving !== false && connection.connectivity() !== "failing"
     )
-    if (hope) return undefined
+    if (hope || this.patience > 0) return undefined
     const failures = this.instances.map(({ connection }) => connection.tlsFailure?.())
     return failures[0] !== undefined && !failures.includes(undefined)
       ? new GrpcError({ reason: new TlsFailed({ method, detail: failures[0] }) })
       : unavailable("no endpoint can be reached or serves")
+  }
+
+  /** How long calls go on waiting when there is no hope but that what was just lost comes back, in milliseconds. */
+  get patience(): number {
+    return this.#lostAt + blip - this.now()
   }
 
   get isClosed(): boolean {
@@ -179,6 +189,7 @@ export class Pool {
     const connection = yield* Scope.provide(RcMap.get(connections, placeOf(endpoint)), scope)
     const instance = new Instance(endpoint.address, weightOf(endpoint), connection, serving === undefined || undefined)
     const stop = connection.onChange((now) => {
+      if (instance.ready && now !== "ready") this.#lostAt = this.now()
       instance.ready = now === "ready"
       this.#connect()
       this.tell()
