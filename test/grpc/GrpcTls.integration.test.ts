@@ -207,11 +207,11 @@ describe("TLS", () => {
       const address = yield* serve(server)
       for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
         const session = yield* Deferred.make<Buffer>()
-        const first = yield* connect(address, { minVersion: version, maxVersion: version })
-        first.once("session", (one) => Deferred.doneUnsafe(session, Effect.succeed(one)))
-        const known = first.getSession()
-        if (known !== undefined) Deferred.doneUnsafe(session, Effect.succeed(known))
-        const second = yield* connect(address, { session: yield* Deferred.await(session) })
+        const only = { minVersion: version, maxVersion: version }
+        const first = yield* connect(address, only)
+        // With the first bytes of HTTP/2 its ticket is there as well, if there is one.
+        first.once("data", () => Deferred.doneUnsafe(session, Effect.succeed(first.getSession()!)))
+        const second = yield* connect(address, { ...only, session: yield* Deferred.await(session) })
         assert.isFalse(second.isSessionReused(), version)
       }
     }).pipe(Effect.provide(LoggerTest))
