@@ -1,9 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import {
+  type HealthCheckResponse,
+  HealthCheckResponse_ServingStatus as Status,
+  HealthService
+} from "../../gen/grpc/health/v1/health.ts"
 import * as Health from "../../health/Health.ts"
 import * as Api from "../Api.ts"
 import type { Service } from "../GrpcServer.ts"
-import { HealthService, type Status } from "./healthMessages.ts"
 
 /** A name that the server does not serve. Its caller is told as every gRPC server tells it. */
 class UnknownService extends Api.TaggedError<UnknownService>("xdooria/grpc/UnknownService")(
@@ -31,7 +35,7 @@ export interface ServingHealth {
 const statusOf = (states: Health.HealthStates, components: ReadonlyArray<string> | undefined): Status => {
   const own =
     components === undefined ? states : new Map([...states].filter(([component]) => components.includes(component)))
-  return Health.isUp(own) ? "SERVING" : "NOT_SERVING"
+  return Health.isUp(own) ? Status.SERVING : Status.NOT_SERVING
 }
 
 /**
@@ -43,7 +47,7 @@ export const make = (
   services: ReadonlyArray<string>,
   components: Readonly<Record<string, ReadonlyArray<string>>> = {}
 ): ServingHealth => {
-  const statuses = new Map<string, Status>(["", ...services].map((name) => [name, "SERVING"]))
+  const statuses = new Map<string, Status>(["", ...services].map((name) => [name, Status.SERVING]))
   const watchers = new Set<() => void>()
   let isLeaving = false
 
@@ -56,7 +60,7 @@ export const make = (
   const change = (name: string, told: Status | undefined): Effect.Effect<Status> =>
     Effect.callback((resume) => {
       const look = (): void => {
-        const status = statuses.get(name) ?? "SERVICE_UNKNOWN"
+        const status = statuses.get(name) ?? Status.SERVICE_UNKNOWN
         if (status === told) return
         watchers.delete(look)
         resume(Effect.succeed(status))
@@ -66,7 +70,7 @@ export const make = (
       return Effect.sync(() => watchers.delete(look))
     })
 
-  const watch = (name: string): Stream.Stream<{ readonly status: Status }> =>
+  const watch = (name: string): Stream.Stream<HealthCheckResponse> =>
     Stream.fromPull(
       Effect.sync(() => {
         let told: Status | undefined
@@ -85,7 +89,10 @@ export const make = (
           const status = statuses.get(service)
           return status === undefined ? Effect.fail(new UnknownService()) : Effect.succeed({ status })
         },
-        list: () => Effect.sync(() => ({ statuses: Object.fromEntries(statuses) })),
+        list: () =>
+          Effect.sync(() => ({
+            statuses: Object.fromEntries([...statuses].map(([name, status]) => [name, { status }]))
+          })),
         watch: ({ service }: { readonly service: string }) => watch(service)
       } as unknown as Service["handlers"],
       middleware: []
@@ -99,7 +106,7 @@ export const make = (
     ),
     leave: Effect.sync(() => {
       isLeaving = true
-      set(() => "NOT_SERVING")
+      set(() => Status.NOT_SERVING)
     })
   }
 }

@@ -1,35 +1,24 @@
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import { HealthCheckResponse_ServingStatus, HealthService } from "../../../gen/grpc/health/v1/health.ts"
 import type { Connection } from "../transport.ts"
 
-const watchPath = "/grpc.health.v1.Health/Watch"
+const { path, requestSerialize, responseDeserialize } = HealthService.watch
 
 const unimplemented = 12
 
-const requestOf = (service: string): Buffer => Buffer.from(new BinaryWriter().tag(1, 2).string(service).finish())
-
-/** Whether a HealthCheckResponse says SERVING. */
-const isServing = (response: Buffer): boolean => {
-  const read = Result.try(() => {
-    const reader = new BinaryReader(response)
-    let status = 0
-    while (reader.pos < reader.len) {
-      const [field, type] = reader.tag()
-      if (field === 1) status = reader.int32()
-      else reader.skip(type)
-    }
-    return status === 1
-  })
-  return Result.getOrElse(read, () => false)
-}
+const isServing = (response: Buffer): boolean =>
+  Result.getOrElse(
+    Result.try(() => responseDeserialize(response).status === HealthCheckResponse_ServingStatus.SERVING),
+    () => false
+  )
 
 /** Watches until the stream ends; gives its status. */
 const watch = (connection: Connection, service: string, said: (serving: boolean) => void): Effect.Effect<number> =>
   Effect.callback((resume) => {
-    const call = connection.open(watchPath, [], Infinity, {
+    const call = connection.open(path, [], Infinity, {
       onHeaders: () => {},
       onMessage: (response) => {
         said(isServing(response))
@@ -38,7 +27,7 @@ const watch = (connection: Connection, service: string, said: (serving: boolean)
       onEnd: ({ code }) => resume(Effect.succeed(code))
     })
     call.read()
-    call.send(requestOf(service), () => {})
+    call.send(requestSerialize({ service }), () => {})
     call.halfClose()
     return Effect.sync(() => call.cancel())
   })
