@@ -12,6 +12,7 @@ import { GrpcConfig, type GrpcSettings } from "./Grpc.ts"
 import { GrpcError, InsecureTransport, NotServing } from "./GrpcError.ts"
 import { GrpcServer } from "./GrpcServer.ts"
 import { formatAddress, isLoopback } from "./internal/address.ts"
+import * as Lateness from "./internal/lateness.ts"
 import * as Listener from "./internal/listener.ts"
 import * as Native from "./internal/native.ts"
 import * as Pings from "./internal/pings.ts"
@@ -106,7 +107,8 @@ export const makeLive = (
           return yield* new GrpcError({ reason })
         }
         const names = services.map(({ api }) => api.name)
-        const made = yield* Serve.make(services, serveOptions, options)
+        const { waited } = yield* Lateness.watch
+        const made = yield* Serve.make(services, serveOptions, options, waited)
         core = made
         for (const path of made.paths) ours.add(path)
         Native.register(native, ours)

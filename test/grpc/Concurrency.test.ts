@@ -4,10 +4,11 @@ import { constant, either, exponential, logNormal, manualClock, type Phase, seed
 
 const seeds = [1, 2, 3, 4, 5]
 const unlimited = Number.POSITIVE_INFINITY
+const never = () => 0
 
 describe("a limit on calls at once", () => {
   it("lets in so many, and one more for each that ends", () => {
-    const limiter = Concurrency.make({ limit: 3, clock: manualClock().clock })
+    const limiter = Concurrency.make({ limit: 3, clock: manualClock().clock, waited: never })
     const taken = Array.from({ length: 5 }, () => limiter.tryAcquire())
     assert.deepStrictEqual(taken, [true, true, true, false, false])
     limiter.release(1, "ok")
@@ -20,7 +21,7 @@ describe("a limit on calls at once", () => {
       const random = seeded(seed)
       const { clock, time } = manualClock()
       const most = 1 + Math.floor(random() * 50)
-      const limiter = Concurrency.make({ limit: most, clock })
+      const limiter = Concurrency.make({ limit: most, clock, waited: never })
       let inside = 0
       for (let step = 0; step < 4000; step++) {
         time.millis += random() * 20
@@ -158,7 +159,7 @@ describe("calls that do not queue", () => {
 
   it("are let in when a burst follows on a quiet time after an overload", () => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock })
+    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
     const overload = (millis: number) => {
       for (let i = 0; i < 200; i++) {
         limiter.tryAcquire()
@@ -178,7 +179,7 @@ describe("calls that do not queue", () => {
 describe("calls that were cut short", () => {
   const served = (millis: number, outcome: "ok" | "dropped") => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock })
+    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
     for (let i = 0; i < 1000; i++) {
       limiter.tryAcquire()
       time.millis += 3
@@ -194,7 +195,7 @@ describe("calls that were cut short", () => {
 
   it("say nothing when they were given up early", () => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock })
+    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
     const serve = (millis: number, outcome: "ok" | "dropped") => {
       for (let i = 0; i < 1000; i++) {
         limiter.tryAcquire()

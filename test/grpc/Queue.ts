@@ -96,7 +96,7 @@ const quantile = (sorted: ReadonlyArray<number>, share: number): number =>
 export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1): ReadonlyArray<Result> => {
   const random = seeded(seed)
   const { clock, time } = manualClock()
-  const limiter = Concurrency.make({ limit, clock })
+  const limiter = Concurrency.make({ limit, clock, waited: () => 0 })
   // The latest first, so that the next is at the end.
   const running: Array<Ending> = []
   const waiting: Array<number> = []

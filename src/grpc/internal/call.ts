@@ -105,6 +105,9 @@ const isEntry = (name: string, value: string | Buffer): boolean =>
   validName.test(name) &&
   (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
 
+const isRefused = (exit: Exit.Exit<unknown, Failing>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error instanceof Refused)
+
 /**
  * One call of any kind: the transport's events in, one terminal status out. It stands between a transport and the
  * handler's fiber, so it is called back by both, and is written without Effect: recovery, limits, deadline and access
@@ -312,7 +315,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   #onExit(exit: Exit.Exit<unknown, Failing>): void {
     this.#fiber = undefined
-    this.#release()
+    this.#release(exit)
     if (this.#ended) {
       // Nobody waits for it, but a bug that shows only in a cancelled handler is a bug.
       if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
@@ -328,11 +331,11 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (this.#closed) this.#leave()
   }
 
-  #release(): void {
+  #release(exit: Exit.Exit<unknown, Failing>): void {
     const { limiter, requestStream } = this.#target
     if (limiter === undefined) return
-    // How long a stream of requests takes is up to the client.
-    if (requestStream) limiter.release(0, "dropped")
+    // How long a stream of requests takes is up to the client, and a refusal says nothing of the handler.
+    if (requestStream || isRefused(exit)) limiter.release(0, "dropped")
     else limiter.release(monotonicMillis(this.#calls.clock) - this.#admittedAt, this.#ended ? "dropped" : "ok")
   }
 

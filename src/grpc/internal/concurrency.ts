@@ -16,6 +16,11 @@ const quietMillis = 1000
 /** Calls are taken to queue from twice the handler's own time on; a few milliseconds more are the process's, not its. */
 const tolerance = 2
 const slackMillis = 5
+/**
+ * A call waits so often for the process while it is inside: for timers and replies, and behind others that do. That says
+ * nothing of the handler.
+ */
+const turns = 5
 /** What is left of the rate when fewer calls at once did harm. */
 const harm = 0.6
 
@@ -45,6 +50,8 @@ interface Latency {
 class Window {
   readonly #counts = new Uint32Array(buckets)
   startedAt = 0
+  /** What the process had kept waiting until then. */
+  waited = 0
   samples = 0
   sum = 0
   /** Calls were refused in it. */
@@ -63,26 +70,28 @@ class Window {
     return { median: middleOf(bucket), mean: this.sum / this.samples }
   }
 
-  restart(now: number): void {
+  restart(now: number, waited: number): void {
     this.#counts.fill(0)
     this.startedAt = now
+    this.waited = waited
     this.samples = 0
     this.sum = 0
     this.isBound = false
   }
 }
 
-/** From how much longer on calls are taken to queue. */
-const marginOf = (ownMillis: number): number => Math.max(ownMillis * (tolerance - 1), slackMillis)
+/** From how much longer on calls are taken to queue, when the process has kept them waiting for so long. */
+const marginOf = (ownMillis: number, waitedMillis: number): number =>
+  Math.max(ownMillis * (tolerance - 1), slackMillis) + waitedMillis
 
-const targetOf = (ownMillis: number): number => ownMillis + marginOf(ownMillis)
+const targetOf = (ownMillis: number, waitedMillis: number): number => ownMillis + marginOf(ownMillis, waitedMillis)
 
 /**
  * How much longer calls took than the handler's own time: 0 for not, 1 for as long as may be. Both measures must say so:
  * a pause of the process and a few long calls move the mean, a handler that is either quick or slow moves the median.
  */
-const slownessOf = (own: Latency, { mean, median }: Latency): number =>
-  Math.min((median - own.median) / marginOf(own.median), (mean - own.mean) / marginOf(own.mean))
+const slownessOf = (own: Latency, { mean, median }: Latency, waited: number): number =>
+  Math.min((median - own.median) / marginOf(own.median, waited), (mean - own.mean) / marginOf(own.mean, waited))
 
 const follow = (own: Latency, now: Latency, up: number): Latency => ({
   median: own.median + (now.median - own.median) * (now.median < own.median ? down : up),
@@ -105,9 +114,22 @@ export interface Limiter {
   readonly limit: () => number
 }
 
+/**
+ * What a limiter goes by.
+ *
+ * - `limit`: the most calls inside at once, 1 or more; as long as nothing queues it is the limit
+ * - `waited`: as that of `Lateness`; a process that is never late gives 0
+ */
+export interface Options {
+  readonly limit: number
+  readonly clock: Clock.Clock
+  readonly waited: () => number
+}
+
 class AdaptiveLimiter implements Limiter {
   readonly #most: number
   readonly #clock: Clock.Clock
+  readonly #waited: () => number
   readonly #window = new Window()
   #limit: number
   #inside = 0
@@ -116,6 +138,9 @@ class AdaptiveLimiter implements Limiter {
   /** What the handler takes when nothing queues, once that is known. */
   #own: Latency | undefined
   #wasSlow = false
+  /** How long the process kept a call waiting in the last window, and in that or the one before. */
+  #late = 0
+  #latest = 0
   /** How many calls ended in a millisecond when the limit was cut; 0 as long as it is not. */
   #rateBefore = 0
   /** The limit to go back to after a try with fewer; 0 when there is none. */
@@ -124,12 +149,13 @@ class AdaptiveLimiter implements Limiter {
   #isSettled = false
   #tryAt = Infinity
 
-  constructor(most: number, clock: Clock.Clock) {
-    this.#most = most
-    this.#limit = most
+  constructor({ clock, limit, waited }: Options) {
+    this.#most = limit
+    this.#limit = limit
     this.#clock = clock
+    this.#waited = waited
     this.#quietSince = monotonicMillis(clock)
-    this.#window.restart(this.#quietSince)
+    this.#window.restart(this.#quietSince, waited())
   }
 
   readonly limit = (): number => Math.floor(this.#limit)
@@ -148,7 +174,7 @@ class AdaptiveLimiter implements Limiter {
     this.#inside--
     if (this.#inside === 0) this.#quietSince = monotonicMillis(this.#clock)
     // A caller that gave up early says nothing of the handler.
-    if (outcome === "dropped" && latencyMillis < targetOf(this.#own?.median ?? 0)) return
+    if (outcome === "dropped" && latencyMillis < targetOf(this.#own?.median ?? 0, this.#latest)) return
     const window = this.#window
     window.add(latencyMillis)
     if (window.samples < longWindowSamples) return
@@ -166,20 +192,23 @@ class AdaptiveLimiter implements Limiter {
     const now = monotonicMillis(this.#clock)
     const quiet = now - this.#quietSince
     if (quiet < quietMillis) return
-    this.#window.restart(now)
+    this.#window.restart(now, this.#waited())
     this.#grow(quiet, 1)
   }
 
   #look(now: number, elapsed: number): void {
-    const { isBound, samples, sum } = this.#window
+    const { isBound, samples, sum, waited } = this.#window
     const latency = this.#window.latency()
     const own = this.#own
     const rate = samples / elapsed
-    this.#window.restart(now)
+    this.#window.restart(now, this.#waited())
+    const late = (turns * (this.#window.waited - waited)) / elapsed
+    this.#latest = Math.max(late, this.#late)
+    this.#late = late
     if (own === undefined) this.#own = latency
     else if (this.#tried > 0) this.#endTry(now, sum / elapsed, own, latency)
     else if (isBound && rate < this.#rateBefore * harm) this.#uncut(own, latency)
-    else if (slownessOf(own, latency) > 1) this.#slow(rate, own, latency)
+    else if (slownessOf(own, latency, this.#latest) > 1) this.#slow(rate, own, latency)
     else this.#relax(now, elapsed, own, latency, isBound)
   }
 
@@ -192,7 +221,8 @@ class AdaptiveLimiter implements Limiter {
   /** By Little's law so many inside take as long as may be. */
   #cut(rate: number, own: Latency, { mean, median }: Latency): void {
     if (this.#rateBefore === 0) this.#rateBefore = rate
-    const inside = rate * mean * Math.max(targetOf(own.median) / median, targetOf(own.mean) / mean)
+    const inside =
+      rate * mean * Math.max(targetOf(own.median, this.#latest) / median, targetOf(own.mean, this.#latest) / mean)
     this.#limit = Math.max(leastLimit, Math.min(this.#limit, inside))
   }
 
@@ -205,7 +235,7 @@ class AdaptiveLimiter implements Limiter {
 
   #relax(now: number, elapsed: number, own: Latency, latency: Latency, isBound: boolean): void {
     this.#wasSlow = false
-    const room = Math.min(1, 1 - slownessOf(own, latency))
+    const room = Math.min(1, 1 - slownessOf(own, latency, this.#latest))
     if (isBound && room < 0.5) {
       if (this.#tryAt === Infinity) this.#tryAt = now + Math.max(3 * windowMillis, 5 * latency.mean)
       if (now >= this.#tryAt) return this.#beginTry(now)
@@ -245,10 +275,5 @@ class AdaptiveLimiter implements Limiter {
   }
 }
 
-/**
- * Makes a limiter for one method.
- *
- * - `limit`: the most calls inside at once, 1 or more; as long as nothing queues it is the limit
- */
-export const make = ({ clock, limit }: { readonly limit: number; readonly clock: Clock.Clock }): Limiter =>
-  new AdaptiveLimiter(limit, clock)
+/** Makes a limiter for one method. */
+export const make = (options: Options): Limiter => new AdaptiveLimiter(options)

@@ -79,6 +79,7 @@ const targetsOf = (
   services: ReadonlyArray<Service>,
   health: Service,
   settings: GrpcSettings,
+  waited: () => number,
   context: Context.Context<never>
 ): Effect.Effect<ReadonlyMap<string, Call.Target>, GrpcError> => {
   const targets = new Map<string, Call.Target>()
@@ -96,25 +97,30 @@ const targetsOf = (
         // Flat, so that what is added for a call is a cheap overlay.
         context: Context.makeUnsafe(new Map(context.mapUnsafe).set(References.CurrentLogAnnotations.key, annotations)),
         observer: Observe.makeObserver("server", path, context),
-        limiter: isOurs || responseStream ? undefined : Concurrency.make({ limit: concurrencyLimit, clock })
+        limiter: isOurs || responseStream ? undefined : Concurrency.make({ limit: concurrencyLimit, clock, waited })
       })
     }
   }
   return Effect.succeed(targets)
 }
 
-/** Makes a server of services on the context of the caller. Fails with InvalidService. */
+/**
+ * Makes a server of services on the context of the caller. Fails with InvalidService.
+ *
+ * - `waited`: as that of `Lateness`, when the process can be late
+ */
 export const make = (
   services: ReadonlyArray<Service>,
   options: ServeOptions,
-  settings: GrpcSettings
+  settings: GrpcSettings,
+  waited: () => number = () => 0
 ): Effect.Effect<Core, GrpcError> =>
   Effect.gen(function* () {
     const names = services.map(({ api }) => api.name)
     const stranger = Object.keys(options.health ?? {}).find((name) => !names.includes(name))
     if (stranger !== undefined) return yield* invalid(`the health of ${stranger}, which is not among the services`)
     const health = Health.make(names, options.health)
-    const targets = yield* targetsOf(services, health.service, settings, yield* Effect.context<never>())
+    const targets = yield* targetsOf(services, health.service, settings, waited, yield* Effect.context<never>())
     const calls: Call.Calls = {
       clock: yield* Clock.Clock,
       open: new Set(),
