@@ -440,10 +440,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     const { context } = this.#observation
     if (this.#target.isOurs && level !== "Error") return
     if (LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), level)) return
-    const annotations = { ...Context.get(context, References.CurrentLogAnnotations), ...fields }
     const log = Effect.logWithLevel(level)
-    Effect.runForkWith(Context.add(context, References.CurrentLogAnnotations, annotations))(
-      cause === undefined ? log(message) : log(message, cause)
-    )
+    Effect.runForkWith(context)(cause === undefined ? log(message, fields) : log(message, fields, cause))
   }
 }

@@ -1,6 +1,7 @@
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -126,13 +127,15 @@ const decoder = (domain: string, method: Method, { request }: Rules): ((bytes: B
 
 const limited = new Refused(refusal("RESOURCE_EXHAUSTED", "rate limit exceeded"))
 
+type Admit = (exchange: Exchange, principal?: Principal["Service"]) => Effect.Effect<unknown, Failing>
+
 /** Refuses callers that call too often. Without a rule of its own a method goes by the one that holds for each principal. */
 const limit = (
   name: string,
   rule: RateRule,
   context: Context.Context<never>,
   serve: (exchange: Exchange) => Effect.Effect<unknown, Failing>
-): ((exchange: Exchange, principal?: Principal["Service"]) => Effect.Effect<unknown, Failing>) => {
+): Admit => {
   const rate = Rate.make(name, rule, context)
   const callerOf = ({ peer }: Exchange, principal?: Principal["Service"]): string => {
     if (rule.by === "all") return ""
@@ -144,6 +147,23 @@ const limit = (
     return Effect.flatMap(may, (may) => (may ? serve(exchange) : Effect.fail(limited)))
   }
 }
+
+const isKnown = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
+
+/** Knows the caller first, and puts it into the context of the fiber, which is the call's alone. */
+const authenticated =
+  ({ authenticate }: Authenticator["Service"], admit: Admit): Admit =>
+  (exchange) =>
+    Effect.withFiber((fiber) => {
+      const admitted = (principal: Principal["Service"]) => {
+        fiber.setContext(Context.add(fiber.context, Principal, principal))
+        return admit(exchange, principal)
+      }
+      const known = authenticate(exchange)
+      // An authenticator that remembers knows at once, which needs no further step.
+      return isKnown(known) ? admitted(known.value) : Effect.flatMap(Effect.mapError(known, notAuthenticated), admitted)
+    })
 
 /** What the routes of a server share. */
 export interface Shared {
@@ -191,10 +211,7 @@ export const make = (
       run:
         isPublic || authenticator === undefined
           ? (exchange) => Effect.suspend(() => admit(exchange))
-          : (exchange) =>
-              Effect.flatMap(Effect.mapError(authenticator.authenticate(exchange), notAuthenticated), (principal) =>
-                Effect.provideService(admit(exchange, principal), Principal, principal)
-              ),
+          : authenticated(authenticator, admit),
       failure: failureOf(api.name, errors, Context.get(context, Random.Random))
     }
   })
