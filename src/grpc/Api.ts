@@ -278,7 +278,7 @@ export interface ClientOptions {
  *
  * - `deadline`: how long it may take, at most; by default `grpc.deadline`, and for a method with a stream of responses
  *   without end. The deadline of the call that is being served, if there is one, holds as well
- * - `metadata`: sent with it, lower-case names
+ * - `metadata`: sent with it, lower-case names; bytes for a name in `-bin`, text for any other
  * - `key`: what consistent_hash goes by, such as a player's id; calls without one are spread
  * - `waitForReady`: waits for an endpoint until the deadline instead of failing with Unavailable when there is none; by
  *   default `grpc.wait_for_ready`
@@ -286,7 +286,7 @@ export interface ClientOptions {
  */
 export interface CallOptions {
   readonly deadline?: Duration.Input
-  readonly metadata?: Readonly<Record<string, string>>
+  readonly metadata?: Readonly<Record<string, string | Buffer>>
   readonly key?: string
   readonly waitForReady?: boolean
   readonly onHeaders?: (metadata: Metadata) => void

@@ -224,7 +224,7 @@ export const callers = <E>(name: string, layer: Backend<E>, clock: Time): void =
         const now = yield* Clock.currentTimeMillis
         const seen: Array<ReadonlyArray<string | Buffer>> = []
         const options = {
-          metadata: { note: "n1" },
+          metadata: { note: "n1", "note-bin": Buffer.from([0, 255]) },
           onHeaders: (metadata: Grpc.Metadata) => void seen.push(metadata.get("x-first")),
           onTrailers: (metadata: Grpc.Metadata) => void seen.push(metadata.get("x-last"))
         }
@@ -240,6 +240,7 @@ export const callers = <E>(name: string, layer: Backend<E>, clock: Time): void =
         for (const [call, deadline] of [one!, many!]) {
           assert.strictEqual(call.peer.address, "127.0.0.1")
           assert.deepStrictEqual(call.metadata.get("note"), ["n1"])
+          assert.deepStrictEqual(call.metadata.get("note-bin"), [Buffer.from([0, 255])])
           assert.deepStrictEqual(call.metadata.toJSON()["note"], ["n1"])
           assert.strictEqual(call.deadline, deadline)
         }

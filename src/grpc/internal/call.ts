@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,40 +8,16 @@ import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { Call, Deadline, type Metadata, type Peer } from "../Call.ts"
 import { codes } from "../GrpcError.ts"
+import { type Calls, leave, leaving, type OpenCall } from "./calls.ts"
 import { monotonicMillis } from "./clock.ts"
 import { detailsKey } from "./details.ts"
 import { type Failure, refusal, Refused } from "./failure.ts"
 import type { Limiter } from "./concurrency.ts"
 import type { Observation, Observer } from "./observe.ts"
 import type { Exchange, Failing, Route } from "./route.ts"
+import { isEntry, metadataRefusal, sizeOfEntry } from "./metadata.ts"
 import * as Traceparent from "./traceparent.ts"
 import type { Entries, ServerCall, ServerListener, Status } from "./transport.ts"
-
-/** A call that has not ended on both sides. */
-export interface OpenCall {
-  /** Since when it has to end in time, on the clock of `monotonicMillis`. */
-  readonly since: number
-  /** Ends it with a status, behind what was sent, and interrupts its handler. */
-  end(failure: Failure): void
-  /** Ends it now, with a status when one still passes, else by a reset. */
-  cut(failure: Failure): void
-}
-
-/** What the calls of one server share. */
-export interface Calls {
-  readonly clock: Clock.Clock
-  /** Calls that have to end in time, oldest first: a handler may still run, or a reply is still on its way out. */
-  readonly open: Set<OpenCall>
-  /** Calls whose responses are a stream, which may go on as long as both sides like. */
-  readonly standing: Set<OpenCall>
-  /** Called when `open` becomes empty. */
-  onEmpty: () => void
-  /** No further streams of responses are begun. */
-  isStopping: boolean
-  readonly maxDeadlineMillis: number
-  readonly maxMetadataSize: number
-  readonly maxMessageSize: number
-}
 
 /** A route with what all its calls share. */
 export interface Target extends Route {
@@ -52,36 +27,6 @@ export interface Target extends Route {
   /** Of a method with one response: how many its handler runs at once. */
   readonly limiter: Limiter | undefined
 }
-
-/** Takes a call off those that have to end in time. */
-export const leave = (calls: Calls, call: OpenCall): void => {
-  if (calls.open.delete(call) && calls.open.size === 0) calls.onEmpty()
-}
-
-// HTTP/2 counts every entry of a header list with 32 bytes more than its name and value.
-const entryOverhead = 32
-
-const sizeOfEntry = (name: string, value: string | Buffer): number =>
-  name.length + (typeof value === "string" ? value.length : Math.ceil((value.length * 4) / 3)) + entryOverhead
-
-const sizeOf = (metadata: Metadata): number => {
-  let size = 0
-  const entries = metadata.toJSON()
-  for (const key in entries) {
-    for (const value of entries[key]!) size += sizeOfEntry(key, value)
-  }
-  return size
-}
-
-/** Refuses too much metadata, for any kind of call. */
-export const metadataRefusal = (metadata: Metadata, limit: number): Failure | undefined =>
-  sizeOf(metadata) > limit ? refusal("RESOURCE_EXHAUSTED", `metadata larger than ${limit} bytes`) : undefined
-
-/** How calls end that a stopping server has waited for long enough. */
-export const stopping = refusal("UNAVAILABLE", "the server is stopping")
-
-/** How streams end that it does not wait for. */
-export const leaving: Failure = { ...stopping, level: "Info" }
 
 const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
 
@@ -97,14 +42,7 @@ const none: Entries = []
 
 const ok: Status = { code: 0, details: "OK", trailers: none }
 
-// What a Metadata of gRPC holds; names that begin with grpc- are the protocol's own.
-const validName = /^(?!grpc-)[0-9a-z_.-]+$/
-const validText = /^[ -~]*$/
-
-const isEntry = (name: string, value: string | Buffer): boolean =>
-  validName.test(name) &&
-  (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
-
+/** Whether it was refused before its handler began: then it says nothing of how long the handler takes. */
 const isRefused = (exit: Exit.Exit<unknown, Failing>): boolean =>
   Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error instanceof Refused)
 

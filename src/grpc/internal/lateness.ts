@@ -43,9 +43,11 @@ export class Lateness {
   }
 }
 
-/** Watches how late the process is until the scope closes. */
+/** Watches how late the process is until the scope closes; that is real, whatever clock its callers go by. */
 export const watch: Effect.Effect<Lateness, never, Scope.Scope> = Effect.gen(function* () {
-  const lateness = new Lateness(yield* Clock.Clock)
-  yield* Effect.forkScoped(Effect.forever(Effect.map(Effect.sleep(period), () => lateness.look())))
+  const clock = Clock.Clock.defaultValue()
+  const lateness = new Lateness(clock)
+  const looking = Effect.forever(Effect.map(Effect.sleep(period), () => lateness.look()))
+  yield* Effect.forkScoped(Effect.provideService(looking, Clock.Clock, clock))
   return lateness
 })

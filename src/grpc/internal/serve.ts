@@ -9,6 +9,7 @@ import type { GrpcSettings } from "../Grpc.ts"
 import { GrpcError, InvalidService } from "../GrpcError.ts"
 import type { ServeOptions, Service } from "../GrpcServer.ts"
 import * as Call from "./call.ts"
+import * as Calls from "./calls.ts"
 import { monotonicMillis } from "./clock.ts"
 import * as Concurrency from "./concurrency.ts"
 import { refusal } from "./failure.ts"
@@ -22,7 +23,7 @@ export interface Core {
   /** The paths that it serves, grpc.health.v1 among them. */
   readonly paths: Iterable<string>
   readonly accept: Accept
-  readonly calls: Call.Calls
+  readonly calls: Calls.Calls
   /** What goes on as long as it serves. */
   readonly run: Effect.Effect<void>
   /** Says NOT_SERVING from now on. */
@@ -54,7 +55,7 @@ const refuse = (call: ServerCall): ServerListener => {
 }
 
 /** Ends calls that are older than the server allows. The oldest is due first, so one timer is enough. */
-const expire = ({ open, clock, maxDeadlineMillis }: Call.Calls): Effect.Effect<never> =>
+const expire = ({ open, clock, maxDeadlineMillis }: Calls.Calls): Effect.Effect<never> =>
   Effect.forever(
     Effect.suspend(() => {
       const now = monotonicMillis(clock)
@@ -68,7 +69,7 @@ const expire = ({ open, clock, maxDeadlineMillis }: Call.Calls): Effect.Effect<n
     })
   )
 
-const idle = (calls: Call.Calls): Effect.Effect<void> =>
+const idle = (calls: Calls.Calls): Effect.Effect<void> =>
   Effect.callback((resume) => {
     calls.onEmpty = () => resume(Effect.void)
     if (calls.open.size === 0) calls.onEmpty()
@@ -121,7 +122,7 @@ export const make = (
     if (stranger !== undefined) return yield* invalid(`the health of ${stranger}, which is not among the services`)
     const health = Health.make(names, options.health)
     const targets = yield* targetsOf(services, health.service, settings, waited, yield* Effect.context<never>())
-    const calls: Call.Calls = {
+    const calls: Calls.Calls = {
       clock: yield* Clock.Clock,
       open: new Set(),
       standing: new Set(),
@@ -145,12 +146,12 @@ export const make = (
       leave: health.leave,
       endStreams: Effect.sync(() => {
         calls.isStopping = true
-        for (const call of calls.standing) call.end(Call.leaving)
+        for (const call of calls.standing) call.end(Calls.leaving)
       }),
       drain: Effect.fnUntraced(function* (grace, flushed) {
         const drained = Effect.andThen(idle(calls), flushed)
         if (Option.isSome(yield* Effect.timeoutOption(drained, grace))) return
-        for (const call of [...calls.open, ...calls.standing]) call.cut(Call.stopping)
+        for (const call of [...calls.open, ...calls.standing]) call.cut(Calls.stopping)
         yield* Effect.timeoutOption(drained, cutTime)
       })
     }

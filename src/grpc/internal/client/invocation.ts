@@ -7,6 +7,7 @@ import type { CallOptions, DomainError } from "../../Api.ts"
 import { Deadline, type Metadata } from "../../Call.ts"
 import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument } from "../../GrpcError.ts"
 import type { Observation } from "../observe.ts"
+import { isEntry } from "../metadata.ts"
 import * as Traceparent from "../traceparent.ts"
 import type { ClientCall, ClientListener, Ended, Entries } from "../transport.ts"
 import type { Balancer } from "./balance.ts"
@@ -36,20 +37,15 @@ const [firstPause, longestPause] = [20, 1000]
 /** A deadline that comes later than this was kept from coming, as the answers were: this process stood still. */
 const longestDelay = 100
 
-const legalName = /^[\d_.a-z-]+$/
-const legalValue = /^[ -~]*$/
-
 /** The metadata to send; nothing when it cannot be sent. */
-const entriesOf = (
-  metadata: Readonly<Record<string, string>> | undefined,
-  span: Tracer.AnySpan | undefined
-): Entries | undefined => {
-  const entries: Array<readonly [string, string]> = []
+const entriesOf = (metadata: CallOptions["metadata"], span: Tracer.AnySpan | undefined): Entries | undefined => {
+  const entries: Array<Entries[number]> = []
   if (span !== undefined) entries.push([Traceparent.key, Traceparent.encode(span)])
   for (const key in metadata) {
     const name = key.toLowerCase()
-    if (!legalName.test(name) || name.endsWith("-bin") || !legalValue.test(metadata[key]!)) return undefined
-    entries.push([name, metadata[key]!])
+    const value = metadata[key]!
+    if (!isEntry(name, value)) return undefined
+    entries.push([name, value])
   }
   return entries
 }
