@@ -82,6 +82,21 @@ describe("three times what a handler bears", () => {
     }
   })
 
+  it("holds when the process has little of the processor, too", () => {
+    const load = (share: number, seconds: number): Phase => ({
+      seconds,
+      rate: 400 * share,
+      servers: 8,
+      service: constant(20),
+      workMillis: 0.5
+    })
+    for (const seed of seeds) {
+      const [, , overload] = simulate(1000, [load(0.5, 10), load(3, 10), load(3, 30)], seed)
+      assert.isAtLeast(overload!.goodput, 0.9 * 400)
+      assert.isAtMost(overload!.p99, 3 * 20)
+    }
+  })
+
   it("finds what a handler takes by itself when it has never been without load", () => {
     const load = (seconds: number): Phase => ({ seconds, rate: 2400, servers: 8, service: constant(10) })
     for (const seed of seeds) {
@@ -127,6 +142,20 @@ describe("calls that do not queue", () => {
     for (const seed of seeds) {
       const [, paused] = simulate(1000, [load, { ...load, seconds: 1, pauseMillis: 400 }], seed)
       assert.strictEqual(paused!.refused, 0)
+    }
+  })
+
+  it("are let in when the process has little of the processor", () => {
+    const load = (workMillis: number): Phase => ({
+      seconds: 20,
+      rate: 250,
+      servers: unlimited,
+      service: constant(2),
+      workMillis
+    })
+    for (const seed of seeds) {
+      const [, contended] = simulate(1000, [load(0.3), load(1.9)], seed)
+      assert.strictEqual(contended!.refused, 0)
     }
   })
 

@@ -2,6 +2,7 @@
 // others wait in line. It shows in milliseconds what a limiter does in minutes, the same for the same seed.
 import type * as Clock from "effect/Clock"
 import * as Concurrency from "../../src/grpc/internal/concurrency.ts"
+import * as Lateness from "../../src/grpc/internal/lateness.ts"
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
 export const seeded = (seed: number): (() => number) => {
@@ -49,6 +50,8 @@ export interface Phase {
   readonly service: Service
   /** For how long the process does nothing at all, at the start of every second; not by default. */
   readonly pauseMillis?: number
+  /** How long the process is at everything that happens, in milliseconds, one after the other; nothing by default. */
+  readonly workMillis?: number
 }
 
 /** What became of the calls of a phase. */
@@ -96,12 +99,14 @@ const quantile = (sorted: ReadonlyArray<number>, share: number): number =>
 export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1): ReadonlyArray<Result> => {
   const random = seeded(seed)
   const { clock, time } = manualClock()
-  const limiter = Concurrency.make({ limit, clock, waited: () => 0 })
+  const lateness = new Lateness.Lateness(clock)
+  const limiter = Concurrency.make({ limit, clock, waited: lateness.waited })
+  let look = Lateness.period
   // The latest first, so that the next is at the end.
   const running: Array<Ending> = []
   const waiting: Array<number> = []
 
-  return phases.map(({ pauseMillis = 0, rate, seconds, servers, service }) => {
+  return phases.map(({ pauseMillis = 0, rate, seconds, servers, service, workMillis = 0 }) => {
     const end = time.millis + seconds * 1000
     const latencies: Array<number> = []
     let accepted = 0
@@ -109,12 +114,19 @@ export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1):
     let arrival = time.millis
     /** What comes in a pause is seen after it. */
     const at = (millis: number) => {
-      time.millis = Math.max(time.millis, millis, Math.floor(millis / 1000) * 1000 + pauseMillis)
+      time.millis = Math.max(time.millis, millis, Math.floor(millis / 1000) * 1000 + pauseMillis) + workMillis
     }
     const start = (startedAt: number) => insert(running, { at: time.millis + service(random), startedAt })
     for (;;) {
       const next = running.at(-1)
-      if (Math.min(next?.at ?? Infinity, arrival) >= end) break
+      const happens = Math.min(next?.at ?? Infinity, arrival)
+      if (look < Math.min(happens, end)) {
+        at(look)
+        lateness.look()
+        look = time.millis + Lateness.period
+        continue
+      }
+      if (happens >= end) break
       if (next !== undefined && next.at <= arrival) {
         at(next.at)
         running.pop()
@@ -133,7 +145,7 @@ export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1):
         }
       }
     }
-    time.millis = end
+    time.millis = Math.max(time.millis, end)
     latencies.sort((a, b) => a - b)
     return {
       accepted,
