@@ -21,6 +21,8 @@ const slackMillis = 5
  * nothing of the handler.
  */
 const turns = 5
+/** A process that is later than that has too much to do, whatever for: then what waits is a queue all the same. */
+const latestMillis = 200
 /** What is left of the rate when fewer calls at once did harm. */
 const harm = 0.6
 
@@ -202,13 +204,15 @@ class AdaptiveLimiter implements Limiter {
     const own = this.#own
     const rate = samples / elapsed
     this.#window.restart(now, this.#waited())
-    const late = (turns * (this.#window.waited - waited)) / elapsed
+    const late = Math.min(latestMillis, (turns * (this.#window.waited - waited)) / elapsed)
     this.#latest = Math.max(late, this.#late)
     this.#late = late
     if (own === undefined) this.#own = latency
     else if (this.#tried > 0) this.#endTry(now, sum / elapsed, own, latency)
-    else if (isBound && rate < this.#rateBefore * harm) this.#uncut(own, latency)
-    else if (slownessOf(own, latency, this.#latest) > 1) this.#slow(rate, own, latency)
+    // A process that is late does less, whatever the limit.
+    else if (isBound && rate < this.#rateBefore * harm && this.#latest < marginOf(own.median, 0)) {
+      this.#uncut(own, latency)
+    } else if (slownessOf(own, latency, this.#latest) > 1) this.#slow(rate, own, latency)
     else this.#relax(now, elapsed, own, latency, isBound)
   }
 
