@@ -24,7 +24,7 @@ export interface Target extends Route {
   /** Its handler runs on it. */
   readonly context: Context.Context<never>
   readonly observer: Observer
-  /** Of a method with one response: how many its handler runs at once. */
+  /** Of a method with one request and one response: how many its handler runs at once. */
   readonly limiter: Limiter | undefined
 }
 
@@ -115,7 +115,8 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     }
     this.#reader = undefined
     this.#transport.read()
-    reader(this.#take(message))
+    // Decoded by the fiber: what a schema throws is a defect of it, and would end the process here.
+    reader(Effect.suspend(() => this.#take(message)))
   }
 
   onHalfClose(): void {
@@ -177,7 +178,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
           if (message !== undefined) {
             this.#request = undefined
             if (!this.#halfClosed) this.#transport.read()
-            return resume(this.#take(message))
+            return resume(Effect.suspend(() => this.#take(message)))
           }
           if (this.#halfClosed) return resume(Cause.done())
           if (this.#reader !== undefined) return resume(Effect.die(new TypeError("requests are read twice at once")))
@@ -270,10 +271,10 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   }
 
   #release(exit: Exit.Exit<unknown, Failing>): void {
-    const { limiter, requestStream } = this.#target
+    const { limiter } = this.#target
     if (limiter === undefined) return
-    // How long a stream of requests takes is up to the client, and a refusal says nothing of the handler.
-    if (requestStream || isRefused(exit)) limiter.release(0, "dropped")
+    // A refusal says nothing of the handler.
+    if (isRefused(exit)) limiter.release(0, "dropped")
     else limiter.release(monotonicMillis(this.#calls.clock) - this.#admittedAt, this.#ended ? "dropped" : "ok")
   }
 
@@ -303,7 +304,11 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   /** Waits until another message may be sent. */
   #room(): Effect.Effect<void> {
     return Effect.callback((resume) => {
+      if (this.#onSent !== undefined) return resume(Effect.die(new TypeError("responses are sent twice at once")))
       this.#onSent = () => resume(Effect.void)
+      return Effect.sync(() => {
+        this.#onSent = undefined
+      })
     })
   }
 
