@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import type * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import type * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -44,28 +45,27 @@ const factsOf = (fields: object): Record<string, string> =>
       .map(([key, value]) => [key, String(value)])
   )
 
-type Encode = (error: DomainError) => Result.Result<Failure, unknown>
+/** Gives nothing when it does not fit the schema; may throw. */
+type Encode = (error: DomainError) => Failure | undefined
 
 /** Encodes the errors of a declared class. Another's error of the same tag does not fit the schema, so it fails. */
 const encoder = (domain: string, errorClass: ErrorClass): Encode => {
   const { tag, status } = errorClass.grpc
-  const fieldsOf = Schema.encodeUnknownResult(
+  const fieldsOf = Schema.encodeUnknownOption(
     Schema.toCodecJson(errorClass) as unknown as Schema.ConstraintEncoder<object>
   )
-  return (error) =>
-    Result.flatMap(fieldsOf(error), (fields) =>
-      // The message is the service's code.
-      Result.try((): Failure => {
-        // Half a surrogate pair has no place on the wire.
-        const message = error.message.slice(0, maxMessageLength).toWellFormed()
-        const details = Details.encode(codes.indexOf(status), message, {
-          info: { reason: reasonOf(tag), domain, metadata: factsOf(fields) },
-          error: { tag, json: JSON.stringify(fields) }
-        })
-        const failure: Failure = { code: status, message, level: "Info", fields: { error: tag } }
-        return details.length > maxDetailsSize ? { ...failure, level: "Warn" } : { ...failure, details }
-      })
-    )
+  return (error) => {
+    const fields = Option.getOrUndefined(fieldsOf(error))
+    if (fields === undefined) return undefined
+    // Half a surrogate pair has no place on the wire.
+    const message = error.message.slice(0, maxMessageLength).toWellFormed()
+    const details = Details.encode(codes.indexOf(status), message, {
+      info: { reason: reasonOf(tag), domain, metadata: factsOf(fields) },
+      error: { tag, json: JSON.stringify(fields) }
+    })
+    const failure: Failure = { code: status, message, level: "Info", fields: { error: tag } }
+    return details.length > maxDetailsSize ? { ...failure, level: "Warn" } : { ...failure, details }
+  }
 }
 
 const errorId = (random: Random.Random): string =>
@@ -92,9 +92,11 @@ export const failureOf = (
     const error = Cause.findError(cause)
     if (Result.isFailure(error) || Cause.hasDies(cause)) return internal(domain, random, cause)
     if (error.success instanceof Refused) return error.success.failure
-    // Only the types say that it has a tag.
-    const failed = (error.success ?? {}) as Partial<DomainError>
-    const encoded = encoders.get(failed._tag ?? "")?.(failed as DomainError)
-    return encoded !== undefined && Result.isSuccess(encoded) ? encoded.success : internal(domain, random, cause)
+    // Only the types say that it has a tag. Its tag, its message and its schema are the service's code, which may throw.
+    const encoded = Result.try(() => {
+      const failed = (error.success ?? {}) as Partial<DomainError>
+      return encoders.get(failed._tag ?? "")?.(failed as DomainError)
+    })
+    return Result.getOrUndefined(encoded) ?? internal(domain, random, cause)
   }
 }
