@@ -22,6 +22,12 @@ const HealthApi = Api.api(HealthService, {
   watch: { public: true }
 })
 
+/** What a Watch of a name that is not served is told. It keeps nothing of the name, which may be long. */
+const unknownService: Stream.Stream<HealthCheckResponse> = Stream.concat(
+  Stream.make({ status: Status.SERVICE_UNKNOWN }),
+  Stream.never
+)
+
 /** grpc.health.v1 of a server, for `""`, which stands on all components, and for every service. */
 export interface ServingHealth {
   readonly service: Service
@@ -60,7 +66,7 @@ export const make = (
   const change = (name: string, told: Status | undefined): Effect.Effect<Status> =>
     Effect.callback((resume) => {
       const look = (): void => {
-        const status = statuses.get(name) ?? Status.SERVICE_UNKNOWN
+        const status = statuses.get(name)!
         if (status === told) return
         watchers.delete(look)
         resume(Effect.succeed(status))
@@ -93,7 +99,7 @@ export const make = (
           Effect.sync(() => ({
             statuses: Object.fromEntries([...statuses].map(([name, status]) => [name, { status }]))
           })),
-        watch: ({ service }: { readonly service: string }) => watch(service)
+        watch: ({ service }: { readonly service: string }) => (statuses.has(service) ? watch(service) : unknownService)
       } as unknown as Service["handlers"],
       middleware: []
     },
