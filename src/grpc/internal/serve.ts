@@ -89,7 +89,7 @@ const targetsOf = (
   const knows = Option.isSome(Context.getOption(context as Context.Context<Authenticator>, Authenticator))
   for (const service of [...services, health]) {
     for (const route of Route.make(service, { context, rateLimit }, service === health)) {
-      const { isOurs, isPublic, path, responseStream } = route
+      const { isOurs, isPublic, path, requestStream, responseStream } = route
       if (targets.has(path)) return Effect.fail(invalid(`the method ${path} twice`))
       if (!isPublic && !knows) return Effect.fail(invalid(`${path}, which is not public, without an Authenticator`))
       const annotations = { ...Context.get(context, References.CurrentLogAnnotations), method: path }
@@ -98,7 +98,10 @@ const targetsOf = (
         // Flat, so that what is added for a call is a cheap overlay.
         context: Context.makeUnsafe(new Map(context.mapUnsafe).set(References.CurrentLogAnnotations.key, annotations)),
         observer: Observe.makeObserver("server", path, context),
-        limiter: isOurs || responseStream ? undefined : Concurrency.make({ limit: concurrencyLimit, clock, waited })
+        limiter:
+          isOurs || requestStream || responseStream
+            ? undefined
+            : Concurrency.make({ limit: concurrencyLimit, clock, waited })
       })
     }
   }
