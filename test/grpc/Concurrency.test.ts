@@ -1,5 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { TestClock } from "effect/testing"
+import { Grpc, GrpcServer, layerEmbedded } from "xdooria/grpc"
+import { LoggerTest } from "xdooria/logger"
 import * as Concurrency from "../../src/grpc/internal/concurrency.ts"
+import { passing, PlayerService, response } from "./Game.ts"
 import { constant, either, exponential, logNormal, manualClock, type Phase, seeded, simulate } from "./Queue.ts"
 
 const seeds = [1, 2, 3, 4, 5]
@@ -237,4 +245,30 @@ describe("calls that were cut short", () => {
     serve(1, "dropped")
     serve(30, "ok")
   })
+})
+
+describe("calls that are refused before their handler", () => {
+  const Api = Grpc.api(
+    { getPlayer: PlayerService.getPlayer },
+    { getPlayer: { request: Schema.Struct({ playerId: Schema.NonEmptyString }), public: true } }
+  )
+  const served = Grpc.handlers(
+    Api,
+    Effect.succeed({ getPlayer: ({ playerId }) => Effect.as(Effect.sleep(100), response(playerId)) })
+  )
+
+  it.effect("say nothing of what it takes", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(GrpcServer.serve(served).pipe(Layer.provideMerge(layerEmbedded())))
+      const target = yield* Context.get(context, GrpcServer).address
+      const game = yield* Grpc.client(Api, { target }).pipe(Effect.provide(context))
+      const round = <A, E>(call: Effect.Effect<A, E>) =>
+        Effect.forEach(Array.from({ length: 40 }), () => call, { concurrency: "unbounded" })
+      for (let i = 0; i < 5; i++) {
+        yield* round(Effect.flip(game.getPlayer({ playerId: "" })))
+        yield* TestClock.adjust(500)
+      }
+      for (let i = 0; i < 10; i++) yield* passing("test")(round(game.getPlayer({ playerId: "p1" })))
+    }).pipe(Effect.provide(LoggerTest))
+  )
 })

@@ -132,7 +132,7 @@ const overload = Fault.scenario({
   room: "grpc",
   title: "three times as many calls as a handler bears",
   // Beside other tests the processor is the limit, and times are theirs.
-  scaled: { atOnce: 10, sleepMillis: 60, usualSeconds: 0.6, overloadSeconds: 2.2, afterSeconds: 0.6, isTimed: false },
+  scaled: { atOnce: 10, sleepMillis: 60, usualSeconds: 0.6, overloadSeconds: 3.2, afterSeconds: 0.6, isTimed: false },
   full: { atOnce: 10, sleepMillis: 20, usualSeconds: 10, overloadSeconds: 60, afterSeconds: 10, isTimed: true },
   run: ({ afterSeconds, atOnce, overloadSeconds, sleepMillis, usualSeconds }) =>
     Effect.gen(function* () {
@@ -163,7 +163,9 @@ const overload = Fault.scenario({
       const [{ busy, peak, usual }, noiseMs] = yield* withLateness(usually)
       const before = work()
       const overloadedAt = yield* Clock.currentTimeMillis
-      const [overloaded, delayMs] = yield* withLateness(offer(3 * peak, overloadSeconds, gain("overload")))
+      // On a busy machine the peak was that of a cold process.
+      const rate = Math.max(3 * peak, (1000 * atOnce) / sleepMillis)
+      const [overloaded, delayMs] = yield* withLateness(offer(rate, overloadSeconds, gain("overload")))
       yield* history.healed
       const overAt = yield* Clock.currentTimeMillis
       const during = work()
@@ -224,8 +226,9 @@ const redisDown = Fault.scenario({
   id: "F53",
   room: "grpc",
   title: "Redis goes down while it counts calls",
-  scaled: { rate: 100, upSeconds: 0.4, downSeconds: 1.2 },
-  full: { rate: 200, upSeconds: 5, downSeconds: 30 },
+  // Beside other tests times are theirs.
+  scaled: { rate: 100, upSeconds: 0.4, downSeconds: 1.2, isTimed: false },
+  full: { rate: 200, upSeconds: 5, downSeconds: 30, isTimed: true },
   run: ({ downSeconds, rate, upSeconds }) =>
     Effect.gen(function* () {
       const history = yield* History.make
@@ -304,10 +307,10 @@ const redisDown = Fault.scenario({
         }
       }
     }).pipe(quiet),
-  judge: ({ extra }, { downSeconds }) => {
+  judge: ({ extra }, { downSeconds, isTimed }) => {
     const { backMs, downP99, failed, greedyPassed, greedyRefused, noiseMs, refusedUsual } = extra
     return [
-      ...(downP99 > 100 + 3 * noiseMs ? [`calls took ${downP99} ms without Redis`] : []),
+      ...(isTimed && downP99 > 100 + 3 * noiseMs ? [`calls took ${downP99} ms without Redis`] : []),
       ...(refusedUsual > 0 ? [`${refusedUsual} calls of a caller within the limit were refused`] : []),
       ...(failed > 0 ? [`${failed} calls failed otherwise`] : []),
       // A window may begin before and end after.
