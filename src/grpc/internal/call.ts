@@ -7,7 +7,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import { Call, Deadline, type Metadata, type Peer } from "../Call.ts"
-import { codes } from "../GrpcError.ts"
+import { type Code, codes } from "../GrpcError.ts"
 import { type Calls, leave, leaving, type OpenCall } from "./calls.ts"
 import { monotonicMillis } from "./clock.ts"
 import { detailsKey } from "./details.ts"
@@ -15,7 +15,7 @@ import { type Failure, refusal, Refused } from "./failure.ts"
 import type { Limiter } from "./concurrency.ts"
 import type { Observation, Observer } from "./observe.ts"
 import type { Exchange, Failing, Route } from "./route.ts"
-import { isEntry, metadataRefusal, sizeOfEntry } from "./metadata.ts"
+import { isEntry, isRepeatable, metadataRefusal, sizeOfEntry } from "./metadata.ts"
 import * as Traceparent from "./traceparent.ts"
 import type { Entries, ServerCall, ServerListener, Status } from "./transport.ts"
 
@@ -129,6 +129,10 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
     if (this.#request === undefined) return this.end(refusal("UNIMPLEMENTED", "no request message"))
     if (this.#target.responseStream) leave(this.#calls, this)
     this.#run()
+  }
+
+  onRefused(code: Code, message: string): void {
+    this.end(refusal(code, message))
   }
 
   onClose(): void {
@@ -358,6 +362,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   #addEntry(entries: Array<Entries[number]>, name: string, value: string | Buffer): Effect.Effect<void> {
     return Effect.sync(() => {
       if (!isEntry(name, value)) throw new TypeError(`not a metadata entry: ${name}`)
+      if (!isRepeatable(name) && entries.some(([other]) => other === name)) throw new TypeError(`${name} twice`)
       const size = entries.reduce((sum, [name, value]) => sum + sizeOfEntry(name, value), sizeOfEntry(name, value))
       if (size > this.#calls.maxMetadataSize) {
         throw new RangeError(`more metadata than ${this.#calls.maxMetadataSize} bytes`)

@@ -1,3 +1,4 @@
+import * as http2 from "node:http2"
 import type { Metadata } from "../Call.ts"
 import { type Failure, refusal } from "./failure.ts"
 
@@ -25,7 +26,30 @@ export const metadataRefusal = (metadata: Metadata, limit: number): Failure | un
 const validName = /^(?!grpc-)[0-9a-z_.-]+$/
 const validText = /^[ -~]*$/
 
+/** What HTTP/2 forbids, and what gRPC itself says with every message. */
+const reserved = new Set([
+  "connection",
+  "content-length",
+  "content-type",
+  "host",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "transfer-encoding",
+  "upgrade"
+])
+
 /** Whether it may be sent, by either side. */
 export const isEntry = (name: string, value: string | Buffer): boolean =>
   validName.test(name) &&
+  !reserved.has(name) &&
   (name.endsWith("-bin") ? Buffer.isBuffer(value) : typeof value === "string" && validText.test(value))
+
+/** Names that HTTP knows have one value, or rules of their own for several. */
+const ofHttp = new Set(
+  Object.entries(http2.constants).flatMap(([key, name]) => (key.startsWith("HTTP2_HEADER_") ? [String(name)] : []))
+)
+
+/** Whether a name may be sent several times. */
+export const isRepeatable = (name: string): boolean => !ofHttp.has(name)
