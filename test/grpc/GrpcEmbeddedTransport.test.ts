@@ -55,6 +55,7 @@ class Serving {
         this.told.push(`message ${message}`)
       },
       onHalfClose: () => void this.told.push("half-close"),
+      onRefused: (code) => void this.told.push(code),
       onClose: () => void this.told.push("close")
     }
   }
@@ -248,7 +249,7 @@ describe("a call in memory", () => {
     let closed = 0
     const accept = (call: ServerCall): ServerListener => {
       call.end({ code: 12, details: "no", trailers: [] })
-      return { onMessage: none, onHalfClose: none, onClose: () => void closed++ }
+      return { onMessage: none, onHalfClose: none, onRefused: none, onClose: () => void closed++ }
     }
     const { address } = network.listen("refusing", 80, { accept, maxMessageSize: 1, maxConcurrentStreams: 1 })!
     const told: Array<string> = []

@@ -2,7 +2,7 @@
 import * as grpc from "@grpc/grpc-js"
 import * as http2 from "node:http2"
 import type { Metadata, Peer } from "../Call.ts"
-import { codes } from "../GrpcError.ts"
+import { type Code, codes } from "../GrpcError.ts"
 import { type Calls, leave, type OpenCall } from "./calls.ts"
 import { monotonicMillis } from "./clock.ts"
 import type { Failure } from "./failure.ts"
@@ -26,6 +26,10 @@ interface Internals {
   metadataSent: boolean
   wantTrailers: boolean
   notifyOnCancel(): void
+  /** What `start` was given; null when the call was over by then. */
+  readonly listener: Listener | null
+  /** How it ends a call by itself: one whose deadline passes, or whose request it does not take. */
+  sendStatus: (this: Internals, status: Pick<grpc.StatusObject, "code" | "details">) => void
 }
 
 const internalsOf = (transport: Transport): Internals => transport as unknown as Internals
@@ -69,7 +73,28 @@ const responseHeaders = {
   "grpc-encoding": "identity"
 }
 const waitForTrailers = { waitForTrailers: true }
+const endStream = { endStream: true }
 const okTrailers = { "grpc-status": 0, "grpc-message": "OK" }
+
+const trailersOf = ({ code, details, trailers }: Status): http2.OutgoingHttpHeaders => ({
+  "grpc-status": code,
+  "grpc-message": encodeURI(details),
+  ...metadataOf(trailers).toHttp2Headers()
+})
+
+/** Gives a call up that cannot be answered: what the driver throws would leave a callback, and end the process. */
+const attempt = (stream: http2.ServerHttp2Stream, send: () => void): void => {
+  try {
+    send()
+  } catch {
+    stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR)
+  }
+}
+
+/** In place of grpc-js's own: it would tell nobody, and wait for ever for a peer that does not read. */
+const tellRefused: Internals["sendStatus"] = function ({ code, details }) {
+  ;(this.listener as NativeCall | null)?.onRefused(codes[code]!, details)
+}
 
 const isGone = ({ closed, destroyed }: http2.Http2Stream): boolean => closed || destroyed
 
@@ -92,6 +117,7 @@ class NativeCall implements ServerCall, Listener {
   /** Called by grpc-js, with a listener of its own that would run a handler of its own. */
   start(): void {
     Strict.refuseUnencoded(this.#transport)
+    internalsOf(this.#transport).sendStatus = tellRefused
     this.#transport.start(this)
   }
 
@@ -114,6 +140,10 @@ class NativeCall implements ServerCall, Listener {
     if (!Strict.refuseCutOff(this.#transport)) this.#listener!.onHalfClose()
   }
 
+  onRefused(code: Code, message: string): void {
+    this.#listener!.onRefused(code, message)
+  }
+
   /** Called once for every call, also after its status was sent. */
   onCancel(): void {
     if (!this.#halfClosed) giveUp(this.#transport)
@@ -133,7 +163,8 @@ class NativeCall implements ServerCall, Listener {
   }
 
   sendHeaders(entries: Entries): void {
-    this.#transport.sendMetadata(metadataOf(entries))
+    const { stream } = internalsOf(this.#transport)
+    attempt(stream, () => this.#transport.sendMetadata(metadataOf(entries)))
   }
 
   send(message: Buffer, sent: () => void): void {
@@ -151,17 +182,20 @@ class NativeCall implements ServerCall, Listener {
     if (fits) sent()
   }
 
-  end({ code, details, trailers }: Status): void {
+  end(status: Status): void {
     const internals = internalsOf(this.#transport)
     const { metadataSent, stream } = internals
-    if (code !== 0 || trailers.length > 0 || !metadataSent) {
-      const metadata = trailers.length === 0 ? null : metadataOf(trailers)
-      return this.#transport.sendStatus({ code, details, metadata })
-    }
     if (isGone(stream)) return
+    if (!metadataSent) {
+      const { ":status": http, "content-type": type } = responseHeaders
+      const send = () => stream.respond({ ":status": http, "content-type": type, ...trailersOf(status) }, endStream)
+      attempt(stream, send)
+      return internals.notifyOnCancel()
+    }
     internals.wantTrailers = true
     stream.once("wantTrailers", () => {
-      stream.sendTrailers(okTrailers)
+      if (status.code === 0 && status.trailers.length === 0) stream.sendTrailers(okTrailers)
+      else attempt(stream, () => stream.sendTrailers(trailersOf(status)))
       internals.notifyOnCancel()
     })
     stream.end()

@@ -51,7 +51,7 @@ const overdue = refusal("DEADLINE_EXCEEDED", "deadline of the server exceeded")
 /** Refuses a call of a method that is not served. */
 const refuse = (call: ServerCall): ServerListener => {
   call.end({ code: 12, details: unimplemented.message, trailers: [] })
-  return { onMessage: () => {}, onHalfClose: () => {}, onClose: () => {} }
+  return { onMessage: () => {}, onHalfClose: () => {}, onRefused: () => {}, onClose: () => {} }
 }
 
 /** Ends calls that are older than the server allows. The oldest is due first, so one timer is enough. */

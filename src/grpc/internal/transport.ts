@@ -4,7 +4,7 @@
 // than the message.
 import type * as Effect from "effect/Effect"
 import type { Metadata, Peer } from "../Call.ts"
-import type { GrpcErrorReason } from "../GrpcError.ts"
+import type { Code, GrpcErrorReason } from "../GrpcError.ts"
 
 /** Metadata on its way out, in order. */
 export type Entries = ReadonlyArray<readonly [name: string, value: string | Buffer]>
@@ -21,7 +21,7 @@ export interface ServerCall {
   /** Such as `/game.GameService/GetPlayer`. */
   readonly path: string
   readonly metadata: Metadata
-  /** In milliseconds of the epoch; Infinity for none. The transport ends the call there by itself. */
+  /** In milliseconds of the epoch; Infinity for none. The transport tells when it has passed, or ends the call. */
   readonly deadline: number
   readonly peer: Peer
   /** Asks for one message more, or the end of the requests. */
@@ -41,6 +41,8 @@ export interface ServerListener {
   onMessage(message: Buffer): void
   /** The client sends no further messages. */
   onHalfClose(): void
+  /** The transport takes no more of the client, or no longer: the call has to end as it says. */
+  onRefused(code: Code, message: string): void
   /** The call is over, whoever ended it: told once, for every call. */
   onClose(): void
 }
