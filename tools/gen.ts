@@ -34,8 +34,22 @@ const describe = (out: string, path: string, what: string, flags: ReadonlyArray<
   )
 }
 
+/** Has a generated module share a writer with the others, see src/utils/Protobuf.ts. */
+const shareWriter = (folder: string, path: string): void => {
+  const file = join(folder, path)
+  const text = readFileSync(file, "utf8")
+  const shared = text.replaceAll(/Buffer\.from\((\w+)\.encode\(value\)\.finish\(\)\)/g, "encode($1, value)")
+  if (shared === text) return
+  const module = `${"../".repeat(path.split("/").length)}utils/Protobuf.ts`
+  writeFileSync(file, shared.replace(/^import /m, `import { encode } from "${module}";\nimport `))
+}
+
 const generate = (out: string): void => {
   run(["generate", "--output", out])
+  const gen = join(out, "src/gen")
+  for (const path of readdirSync(gen, { recursive: true, encoding: "utf8" })) {
+    if (path.endsWith(".ts")) shareWriter(gen, path)
+  }
   describe(out, "src/gen/descriptors.ts", "proto/", ["--exclude-path", health])
   describe(out, "src/gen/healthDescriptors.ts", health, ["--path", health])
   const template = readFileSync("buf.gen.yaml", "utf8").replace("out: src/gen", "out: test/gen")

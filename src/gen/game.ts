@@ -5,6 +5,7 @@
 // source: game.proto
 
 /* eslint-disable */
+import { encode } from "../utils/Protobuf.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
 
@@ -1704,9 +1705,9 @@ export const GameServiceService = {
     path: "/game.GameService/HealthCheck" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(value).finish()),
+    requestSerialize: (value: HealthCheckRequest): Buffer => encode(HealthCheckRequest, value),
     requestDeserialize: (value: Buffer): HealthCheckRequest => HealthCheckRequest.decode(value),
-    responseSerialize: (value: HealthCheckResponse): Buffer => Buffer.from(HealthCheckResponse.encode(value).finish()),
+    responseSerialize: (value: HealthCheckResponse): Buffer => encode(HealthCheckResponse, value),
     responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(value),
   },
   /** Creates a player at level 1. ALREADY_EXISTS when the id is taken. */
@@ -1714,10 +1715,10 @@ export const GameServiceService = {
     path: "/game.GameService/CreatePlayer" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CreatePlayerRequest): Buffer => Buffer.from(CreatePlayerRequest.encode(value).finish()),
+    requestSerialize: (value: CreatePlayerRequest): Buffer => encode(CreatePlayerRequest, value),
     requestDeserialize: (value: Buffer): CreatePlayerRequest => CreatePlayerRequest.decode(value),
     responseSerialize: (value: CreatePlayerResponse): Buffer =>
-      Buffer.from(CreatePlayerResponse.encode(value).finish()),
+      encode(CreatePlayerResponse, value),
     responseDeserialize: (value: Buffer): CreatePlayerResponse => CreatePlayerResponse.decode(value),
   },
   /** Reads a player. NOT_FOUND when there is none of that id. */
@@ -1725,9 +1726,9 @@ export const GameServiceService = {
     path: "/game.GameService/GetPlayer" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetPlayerRequest): Buffer => Buffer.from(GetPlayerRequest.encode(value).finish()),
+    requestSerialize: (value: GetPlayerRequest): Buffer => encode(GetPlayerRequest, value),
     requestDeserialize: (value: Buffer): GetPlayerRequest => GetPlayerRequest.decode(value),
-    responseSerialize: (value: GetPlayerResponse): Buffer => Buffer.from(GetPlayerResponse.encode(value).finish()),
+    responseSerialize: (value: GetPlayerResponse): Buffer => encode(GetPlayerResponse, value),
     responseDeserialize: (value: Buffer): GetPlayerResponse => GetPlayerResponse.decode(value),
   },
   /** Adds experience, once for a request id however often it is sent. */
@@ -1735,9 +1736,9 @@ export const GameServiceService = {
     path: "/game.GameService/GainExp" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GainExpRequest): Buffer => Buffer.from(GainExpRequest.encode(value).finish()),
+    requestSerialize: (value: GainExpRequest): Buffer => encode(GainExpRequest, value),
     requestDeserialize: (value: Buffer): GainExpRequest => GainExpRequest.decode(value),
-    responseSerialize: (value: GainExpResponse): Buffer => Buffer.from(GainExpResponse.encode(value).finish()),
+    responseSerialize: (value: GainExpResponse): Buffer => encode(GainExpResponse, value),
     responseDeserialize: (value: Buffer): GainExpResponse => GainExpResponse.decode(value),
   },
   /** Offers a score to a board, which keeps each player's best. Sending it again changes nothing. */
@@ -1745,9 +1746,9 @@ export const GameServiceService = {
     path: "/game.GameService/SubmitScore" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: SubmitScoreRequest): Buffer => Buffer.from(SubmitScoreRequest.encode(value).finish()),
+    requestSerialize: (value: SubmitScoreRequest): Buffer => encode(SubmitScoreRequest, value),
     requestDeserialize: (value: Buffer): SubmitScoreRequest => SubmitScoreRequest.decode(value),
-    responseSerialize: (value: SubmitScoreResponse): Buffer => Buffer.from(SubmitScoreResponse.encode(value).finish()),
+    responseSerialize: (value: SubmitScoreResponse): Buffer => encode(SubmitScoreResponse, value),
     responseDeserialize: (value: Buffer): SubmitScoreResponse => SubmitScoreResponse.decode(value),
   },
   /** The first of a board. */
@@ -1755,9 +1756,9 @@ export const GameServiceService = {
     path: "/game.GameService/GetTop" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetTopRequest): Buffer => Buffer.from(GetTopRequest.encode(value).finish()),
+    requestSerialize: (value: GetTopRequest): Buffer => encode(GetTopRequest, value),
     requestDeserialize: (value: Buffer): GetTopRequest => GetTopRequest.decode(value),
-    responseSerialize: (value: GetTopResponse): Buffer => Buffer.from(GetTopResponse.encode(value).finish()),
+    responseSerialize: (value: GetTopResponse): Buffer => encode(GetTopResponse, value),
     responseDeserialize: (value: Buffer): GetTopResponse => GetTopResponse.decode(value),
   },
   /** Where a player stands. NOT_FOUND when it has no score on the board. */
@@ -1765,9 +1766,9 @@ export const GameServiceService = {
     path: "/game.GameService/GetRank" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetRankRequest): Buffer => Buffer.from(GetRankRequest.encode(value).finish()),
+    requestSerialize: (value: GetRankRequest): Buffer => encode(GetRankRequest, value),
     requestDeserialize: (value: Buffer): GetRankRequest => GetRankRequest.decode(value),
-    responseSerialize: (value: GetRankResponse): Buffer => Buffer.from(GetRankResponse.encode(value).finish()),
+    responseSerialize: (value: GetRankResponse): Buffer => encode(GetRankResponse, value),
     responseDeserialize: (value: Buffer): GetRankResponse => GetRankResponse.decode(value),
   },
   /** A player among its neighbours. NOT_FOUND when it has no score on the board. */
@@ -1775,9 +1776,9 @@ export const GameServiceService = {
     path: "/game.GameService/GetAround" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetAroundRequest): Buffer => Buffer.from(GetAroundRequest.encode(value).finish()),
+    requestSerialize: (value: GetAroundRequest): Buffer => encode(GetAroundRequest, value),
     requestDeserialize: (value: Buffer): GetAroundRequest => GetAroundRequest.decode(value),
-    responseSerialize: (value: GetAroundResponse): Buffer => Buffer.from(GetAroundResponse.encode(value).finish()),
+    responseSerialize: (value: GetAroundResponse): Buffer => encode(GetAroundResponse, value),
     responseDeserialize: (value: Buffer): GetAroundResponse => GetAroundResponse.decode(value),
   },
 } as const;
