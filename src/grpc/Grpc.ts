@@ -175,11 +175,12 @@ export const GrpcConfig = Config.section(
           }
         ]
       : []),
-    ...(tls !== "disable" && (tlsCertFile === "" || tlsKeyFile === "")
+    // With tls of servers only, a process that only calls needs neither; a server looks by itself.
+    ...(tls === "mutual" && (tlsCertFile === "" || tlsKeyFile === "")
       ? [
           {
             field: tlsCertFile === "" ? ("tlsCertFile" as const) : ("tlsKeyFile" as const),
-            expected: "a file, as tls is on"
+            expected: "a file, as tls is mutual: both sides show one"
           }
         ]
       : []),

@@ -18,7 +18,13 @@ import * as tls from "node:tls"
 import { fileURLToPath } from "node:url"
 import { ConfigTest } from "xdooria/config"
 import { Grpc, GrpcError, GrpcServer } from "xdooria/grpc"
-import { GrpcServerLive, type GrpcServerOptions, layerClientLive, layerServerLive } from "xdooria/grpc/live"
+import {
+  GrpcClientLive,
+  GrpcServerLive,
+  type GrpcServerOptions,
+  layerClientLive,
+  layerServerLive
+} from "xdooria/grpc/live"
 import { Health } from "xdooria/health"
 import { HealthLive } from "xdooria/health/live"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
@@ -422,6 +428,16 @@ describe("files of TLS", () => {
     })
   )
 
+  it.live("of its own are not asked for where a process only calls servers that prove who they are", () =>
+    Effect.gen(function* () {
+      const address = yield* serve(server)
+      const config = ConfigTest({ grpc: { tls: "server", tls_ca_file: pathOf("ca.pem") } })
+      const context = yield* Layer.build(GrpcClientLive.pipe(Layer.provide(config)))
+      const game = yield* Grpc.client(GameApi, { target: address }).pipe(Effect.provide(context))
+      assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("are asked for by the configuration", () =>
     Effect.gen(function* () {
       const messageOf = (grpc: Record<string, unknown>) =>
@@ -432,6 +448,7 @@ describe("files of TLS", () => {
       assert.include(yield* messageOf({ tls: "server" }), "grpc.tls_cert_file")
       const own = { tls_cert_file: pathOf("server.pem"), tls_key_file: pathOf("one.key") }
       assert.include(yield* messageOf({ tls: "mutual", ...own }), "grpc.tls_ca_file")
+      assert.include(yield* messageOf({ tls: "mutual", tls_ca_file: pathOf("ca.pem") }), "grpc.tls_cert_file")
     })
   )
 })
