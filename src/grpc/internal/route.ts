@@ -76,17 +76,20 @@ const runOne = (handler: Handler, encode: (response: unknown) => Buffer) => {
 /** What the fiber of a method with a stream of responses gives. */
 const sent = Symbol()
 
-/** Sends the responses of a handler as they come. */
+/** Sends responses as they come. It holds nothing of their request, which they may outlast. */
+const sendEach = (stream: Stream.Stream<unknown, DomainError>, exchange: Exchange): Effect.Effect<unknown, Failing> =>
+  Effect.as(
+    Stream.runForEachArray(stream, (all) => exchange.sendAll(all)),
+    sent
+  )
+
 const runMany =
   (handler: Handler) =>
   (request: unknown, exchange: Exchange): Effect.Effect<unknown, Failing> =>
     Effect.suspend(() => {
       const stream = handler(request)
       return Stream.isStream(stream)
-        ? Effect.as(
-            Stream.runForEachArray(stream as Stream.Stream<unknown, DomainError>, (all) => exchange.sendAll(all)),
-            sent
-          )
+        ? sendEach(stream as Stream.Stream<unknown, DomainError>, exchange)
         : wrongKind("a Stream", stream)
     })
 
