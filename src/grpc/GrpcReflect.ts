@@ -172,21 +172,16 @@ const decode =
       catch: () => nonsense("the response does not decode")
     })
 
-const encodeAll = <E, R>(
-  method: DescMethod,
-  registry: FileRegistry,
+const encodeLines = <E, R>(
+  one: ReturnType<typeof encode>,
   requests: Stream.Stream<string, E, R>
-): Stream.Stream<Buffer, ReflectError | E, R> => {
-  const one = encode(method, registry)
-  if (!method.proto.clientStreaming)
-    return Stream.fromEffect(Effect.flatMap(Stream.mkString(requests), (text) => one(text.trim() || "{}")))
-  return requests.pipe(
+): Stream.Stream<Buffer, ReflectError | E, R> =>
+  requests.pipe(
     Stream.splitLines,
     Stream.zipWithIndex,
     Stream.filter(([line]) => line.trim() !== ""),
     Stream.mapEffect(([line, index]) => one(line, `line ${index + 1}: `))
   )
-}
 
 /** A method with one response has exactly one, when it ends well. */
 const single = <E, R>(all: Stream.Stream<Buffer, ReflectError | E, R>): Stream.Stream<Buffer, ReflectError | E, R> =>
@@ -214,12 +209,22 @@ export const call = <E = never, R = never>(
     const method = yield* methodOf(registry, service, name)
     const { clientStreaming, serverStreaming } = method.proto
     const isEndless = options.deadline === undefined && (clientStreaming || serverStreaming)
-    const all = responses({
-      ...source,
-      path: `/${service}/${name}`,
-      deadline: isEndless ? Infinity : source.deadline,
-      requests: encodeAll(method, registry, options.requests)
-    })
+    const exchange = <E, R>(requests: Stream.Stream<Buffer, E, R>) =>
+      responses({
+        ...source,
+        path: `/${service}/${name}`,
+        deadline: isEndless ? Infinity : source.deadline,
+        requests
+      })
+    const one = encode(method, registry)
+    const all = clientStreaming
+      ? exchange(encodeLines(one, options.requests))
+      : // Encoded before the call is there: a server is not to see one without its request.
+        Stream.mkString(options.requests).pipe(
+          Effect.flatMap((text) => one(text.trim() || "{}")),
+          Effect.map((request) => exchange(Stream.succeed(request))),
+          Stream.unwrap
+        )
     return {
       stream: serverStreaming,
       responses: Stream.mapEffect(serverStreaming ? all : single(all), decode(method, registry))

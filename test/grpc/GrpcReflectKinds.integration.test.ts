@@ -144,6 +144,23 @@ describe("a call by name of a method with streams", () => {
     })
   )
 
+  it.live("is not made for one request that does not fit", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const count: Method = (call) => {
+        calls++
+        call.resume()
+      }
+      const { all } = yield* started({ "/kinds.Kinds/Echo": count, "/kinds.Kinds/Watch": count })
+      for (const name of ["Echo", "Watch"]) {
+        assert.strictEqual((yield* Effect.flip(all(name, `{"nam":"b"}`))).code, "INVALID_ARGUMENT")
+      }
+      // Behind it, on the same server: what was begun before has arrived.
+      yield* all("Talk", "{}")
+      assert.strictEqual(calls, 0)
+    })
+  )
+
   it.live("fails as its requests do", () =>
     Effect.gen(function* () {
       const { address } = yield* started()
