@@ -8,12 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Grpc } from "xdooria/grpc"
 import { GrpcReflect } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import { descriptors } from "../../src/gen/descriptors.ts"
-import { handlers, live, player, PlayerNotFound, response, start, streamHandlers } from "./Game.ts"
+import { handlers, live, player, PlayerNotFound, PlayerService, response, start, streamHandlers } from "./Game.ts"
 import * as Reflected from "./Reflected.ts"
 
 const calling = (changes: Parameters<typeof handlers>[0] = {}) =>
@@ -93,6 +95,26 @@ describe("calls by name", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
+  it.live("tell what each field of a request should be that does not fit", () =>
+    Effect.gen(function* () {
+      const { getPlayer } = PlayerService
+      const request = Schema.Struct({ playerId: Schema.NonEmptyString })
+      const served = Grpc.handlers(
+        Grpc.api({ getPlayer }, { getPlayer: { public: true, request } }),
+        Effect.succeed({ getPlayer: () => Effect.succeed({ player: undefined }) })
+      )
+      const { address } = yield* start(live(), served, { descriptors })
+      const error = yield* Effect.flip(
+        Reflected.callOne({ address, method: "game.GameService/GetPlayer", request: "{}" })
+      )
+      assert.include(error, { code: "INVALID_ARGUMENT", details: "invalid player_id" })
+      const [violation, ...others] = error.violations ?? []
+      assert.deepStrictEqual([violation?.field, others], ["player_id", []])
+      assert.match(violation!.description, /length of at least 1/)
+      assert.strictEqual(error.message, `INVALID_ARGUMENT invalid player_id\n  player_id: ${violation!.description}`)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("show nothing of a server's text that controls a terminal", () =>
     Effect.gen(function* () {
       const evil = "\u001b]0;title\u0007\r\n\u009b2J\u202eab ł 🎮"
@@ -107,6 +129,12 @@ describe("calls by name", () => {
       assert.notMatch(declared.message, /[\p{Cc}\u202e]/u)
       const plain = new GrpcReflect.ReflectError({ code: "ABORTED", details: evil })
       assert.strictEqual(plain.message, `ABORTED ${shown}`)
+      const violations = [
+        { field: evil, description: evil },
+        { field: "", description: "b" }
+      ]
+      const invalid = new GrpcReflect.ReflectError({ code: "INVALID_ARGUMENT", details: "a", violations })
+      assert.strictEqual(invalid.message, `INVALID_ARGUMENT a\n  ${shown}: ${shown}\n  b`)
     }).pipe(Effect.provide(LoggerTest))
   )
 

@@ -12,21 +12,26 @@ export const printable = (text: string): string =>
   text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /**
- * What is done by name failed. Its message is {@link printable}, whatever the server sent.
+ * What is done by name failed. Its message is {@link printable}, whatever the server sent; each violation has a line.
  *
  * - `code`: of gRPC; INVALID_ARGUMENT also for a request that does not fit the method, UNIMPLEMENTED also for a method
  *   or a reflection that the server does not have
  * - `details`: the text that came with it, or what was wrong with the request
  * - `error`: the error that the server declared, when it is one of ours
+ * - `violations`: which fields of the request the server refused and what they should be, when it says so
  */
 export class ReflectError extends Schema.TaggedError<ReflectError>("xdooria/grpc/ReflectError")("ReflectError", {
   code: Code,
   details: Schema.String,
-  error: Schema.optionalKey(Schema.Struct({ tag: Schema.String, fields: Schema.JsonObject }))
+  error: Schema.optionalKey(Schema.Struct({ tag: Schema.String, fields: Schema.JsonObject })),
+  violations: Schema.optionalKey(Schema.Array(Schema.Struct({ field: Schema.String, description: Schema.String })))
 }) {
   override get message(): string {
     const text = this.error === undefined ? this.details : `${this.error.tag} ${JSON.stringify(this.error.fields)}`
-    return `${this.code} ${printable(text)}`
+    const violations = (this.violations ?? []).map(({ description, field }) =>
+      field === "" ? description : `${field}: ${description}`
+    )
+    return [`${this.code} ${printable(text)}`, ...violations.map((line) => `  ${printable(line)}`)].join("\n")
   }
 }
 
@@ -34,12 +39,13 @@ const decodeFields = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Jso
 
 /** How a call ended that did not end well. */
 export const fromEnded = ({ code, details, trailers }: Ended): ReflectError => {
-  const { error } = Details.decode(trailers.get(Details.detailsKey), code)
+  const { error, violations } = Details.decode(trailers.get(Details.detailsKey), code)
   const fields = Option.map(decodeFields(error?.json ?? ""), ({ _tag, ...fields }) => fields)
   return new ReflectError({
     code: codes[code] ?? "UNKNOWN",
     details,
-    ...(error === undefined ? {} : { error: { tag: error.tag, fields: Option.getOrElse(fields, () => ({})) } })
+    ...(error === undefined ? {} : { error: { tag: error.tag, fields: Option.getOrElse(fields, () => ({})) } }),
+    ...(violations === undefined ? {} : { violations })
   })
 }
 
