@@ -15,6 +15,7 @@ describe("reasons", () => {
     details: "Connection dropped",
     statusDetails: [],
     answered: false,
+    broken: false,
     peer: "127.0.0.1:50051",
     target: "dns:127.0.0.1:50051"
   }
@@ -29,8 +30,41 @@ describe("reasons", () => {
     ["channel closed", { ...unsent, details: "Channel closed before call started" }, "Unavailable", true],
     [
       "stream not started",
-      { ...unsent, code: 13, details: "Failed to start HTTP/2 stream with error x" },
+      { ...unsent, code: 13, details: "Failed to start HTTP/2 stream with error The session has been destroyed" },
       "Unavailable",
+      true
+    ],
+    [
+      "stream not started through a fault of ours",
+      { ...unsent, code: 13, details: "Failed to start HTTP/2 stream with error x" },
+      "Internal",
+      true
+    ],
+    [
+      "lost with a GOAWAY of the same code",
+      { ...sent, broken: true, details: "Stream refused by server" },
+      "OutcomeUnknown",
+      false
+    ],
+    ...(
+      [
+        [8, "Bandwidth exhausted or memory limit exceeded"],
+        [7, "Protocol not secure enough"],
+        [13, "Received HTTP status code 400"],
+        [2, "Received HTTP status code 500"],
+        [16, "Received HTTP status code 401"],
+        [12, "Received HTTP status code 404"],
+        [2, "No status information received"]
+      ] as const
+    ).flatMap(([code, details]): ReadonlyArray<readonly [string, Row, Errors.GrpcErrorReason["_tag"], boolean]> => [
+      [details, { ...sent, code, details }, "OutcomeUnknown", false],
+      [`${details}, idempotent`, { ...sent, idempotent: true, code, details }, "Unavailable", true]
+    ]),
+    ["a response that cannot be read", { ...answered, code: 8, isUnread: true }, "OutcomeUnknown", false],
+    [
+      "a response that cannot be read, idempotent",
+      { ...answered, idempotent: true, code: 8, isUnread: true },
+      "ResourceExhausted",
       true
     ],
     ["refused by GOAWAY", { ...sent, details: "Stream refused by server" }, "Unavailable", true],

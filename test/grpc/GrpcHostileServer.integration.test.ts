@@ -17,14 +17,20 @@ interface Answer {
   /** Without any the stream ends without trailers. */
   readonly trailers?: http2.OutgoingHttpHeaders
   readonly reset?: number
+  /** Ends the connection with that code, in place of an answer. */
+  readonly goaway?: number
+  /** Resets the stream with that code, in place of an answer. */
+  readonly refusal?: number
 }
 
 const encoded = Buffer.from(GetPlayerResponse.encode(response("p1")).finish())
 const good = Raw.frame(encoded)
 const fine = { "grpc-status": "0" }
 
-const reply = (stream: http2.ServerHttp2Stream, { body, headers, reset, trailers }: Answer): void => {
+const reply = (stream: http2.ServerHttp2Stream, { body, goaway, headers, refusal, reset, trailers }: Answer): void => {
   stream.on("error", () => {})
+  if (goaway !== undefined) return stream.session!.goaway(goaway, stream.id)
+  if (refusal !== undefined) return stream.close(refusal)
   stream.respond(
     { ":status": 200, "content-type": "application/grpc", ...headers },
     { waitForTrailers: trailers !== undefined }
@@ -69,22 +75,39 @@ const bomb = Raw.frame(zlib.gzipSync(Buffer.alloc(256 << 20)), { compressed: 1 }
 const answers: Record<string, readonly [answer: Answer, repeatable: string, other?: string]> = {
   "a page of HTML": [
     { headers: { "content-type": "text/html" }, body: Buffer.from("<h1>no</h1>") },
-    "ResourceExhausted"
+    "ResourceExhausted",
+    "OutcomeUnknown"
   ],
   "502 of a proxy": [{ headers: { ":status": 502, "content-type": "text/html" } }, "Unavailable", "OutcomeUnknown"],
-  "401 of a proxy": [{ headers: { ":status": 401, "content-type": "text/html" } }, "Unauthenticated"],
+  "401 of a proxy": [{ headers: { ":status": 401, "content-type": "text/html" } }, "Unavailable", "OutcomeUnknown"],
+  "500 of a proxy": [{ headers: { ":status": 500, "content-type": "text/html" } }, "Unavailable", "OutcomeUnknown"],
+  "a status of HTTP 408": [{ headers: { ":status": 408 } }, "Unavailable", "OutcomeUnknown"],
+  "trailers without a status": [{ body: good, trailers: { note: "x" } }, "Unavailable", "OutcomeUnknown"],
   nothing: [{}, "Unavailable", "OutcomeUnknown"],
   "a message without a status": [{ body: good }, "Unavailable", "OutcomeUnknown"],
   "a status that is no number": [{ body: good, trailers: { "grpc-status": "fine" } }, "UnexpectedStatus"],
   "OK without a message": [{ trailers: fine }, "Internal", "OutcomeUnknown"],
   "OK with two messages": [{ body: Buffer.concat([good, good]), trailers: fine }, "Internal", "OutcomeUnknown"],
   "a message that is cut off": [{ body: good.subarray(0, -1), trailers: fine }, "Internal", "OutcomeUnknown"],
-  "a length of 2^31": [{ body: Raw.frame(Buffer.alloc(3), { length: 2 ** 31 }), trailers: fine }, "ResourceExhausted"],
-  "a message of 5 MiB": [{ body: Raw.frame(Buffer.alloc(5 << 20)), trailers: fine }, "ResourceExhausted"],
-  "256 MiB in a small gzip message": [{ headers: gzip, body: bomb, trailers: fine }, "ResourceExhausted"],
+  "a length of 2^31": [
+    { body: Raw.frame(Buffer.alloc(3), { length: 2 ** 31 }), trailers: fine },
+    "ResourceExhausted",
+    "OutcomeUnknown"
+  ],
+  "a message of 5 MiB": [
+    { body: Raw.frame(Buffer.alloc(5 << 20)), trailers: fine },
+    "ResourceExhausted",
+    "OutcomeUnknown"
+  ],
+  "256 MiB in a small gzip message": [
+    { headers: gzip, body: bomb, trailers: fine },
+    "ResourceExhausted",
+    "OutcomeUnknown"
+  ],
   "garbage as gzip": [
     { headers: gzip, body: Raw.frame(Buffer.from("x"), { compressed: 1 }), trailers: fine },
-    "Internal"
+    "Internal",
+    "OutcomeUnknown"
   ],
   "garbage as details": [{ trailers: { "grpc-status": "5", "grpc-status-details-bin": "%%%" } }, "UnexpectedStatus"],
   "a text of odd bytes": [{ trailers: { "grpc-status": "5", "grpc-message": "%zz%ff" } }, "UnexpectedStatus"],
@@ -100,13 +123,20 @@ const answers: Record<string, readonly [answer: Answer, repeatable: string, othe
   ],
   "a reset in the middle": [{ body: good.subarray(0, 3), reset: 2 }, "Unavailable", "OutcomeUnknown"],
   "a refusal of a stream that it has begun": [{ reset: 7 }, "Unavailable", "OutcomeUnknown"],
+  "a refusal of the stream": [{ refusal: 7 }, "Unavailable"],
+  "the end of its connection, as a refusal": [{ goaway: 7 }, "Unavailable", "OutcomeUnknown"],
+  "the end of its connection, for calm": [{ goaway: 11 }, "Unavailable", "OutcomeUnknown"],
+  "a reset that wants calm": [{ reset: 11 }, "Unavailable", "OutcomeUnknown"],
+  "a reset that wants security": [{ reset: 12 }, "Unavailable", "OutcomeUnknown"],
   "a compressed message without an encoding": [
     { body: Raw.frame(encoded, { compressed: 1 }), trailers: fine },
-    "Internal"
+    "Internal",
+    "OutcomeUnknown"
   ],
   "an encoding that nobody knows": [
     { headers: { "grpc-encoding": "zstd" }, body: Raw.frame(encoded, { compressed: 1 }), trailers: fine },
-    "Internal"
+    "Internal",
+    "OutcomeUnknown"
   ]
 }
 

@@ -12,17 +12,25 @@ export interface Outcome {
   readonly statusDetails: ReadonlyArray<string | Buffer>
   /** Whether the server can have processed it. */
   readonly sent: boolean
+  /** Whether it was answered with what cannot be read. */
+  readonly isUnread?: boolean | undefined
 }
 
-// Written by grpc-js 1.14 itself for a stream that ended without a status, or did not begin.
-const brokenText = /^(?:Received RST_STREAM with code|Failed to start HTTP\/2 stream)/
+// Written by grpc-js 1.14 itself for a call that a server has ended without a status of gRPC, or that a connection did
+// not begin as it was about to close. A server that writes the same is taken for one that has not answered.
+const lostText = new RegExp(
+  [
+    "^Received (?:RST_STREAM with code|HTTP status code) \\d",
+    "^No status information received$",
+    "^Bandwidth exhausted or memory limit exceeded$",
+    "^Protocol not secure enough$",
+    "^Failed to start HTTP/2 stream with error (?:New streams cannot be created after|The session has been destroyed)"
+  ].join("|")
+)
 
 /** Whether a status says that the call was lost on its way or back, rather than answered. */
 const isLost = (code: GrpcError.Code, details: string): boolean =>
-  code === "UNAVAILABLE" ||
-  code === "CANCELLED" ||
-  code === "DEADLINE_EXCEEDED" ||
-  (code === "INTERNAL" && brokenText.test(details))
+  code === "UNAVAILABLE" || code === "CANCELLED" || code === "DEADLINE_EXCEEDED" || lostText.test(details)
 
 /**
  * Tells the reason of a call that failed with anything but a declared error: the one place that knows what codes and
@@ -33,6 +41,7 @@ export const toReason = (outcome: Outcome): GrpcError.GrpcErrorReason => {
   const code = GrpcError.codes[outcome.code] ?? "UNKNOWN"
   const call = { method, details }
   const repeatable = outcome.idempotent || !outcome.sent
+  if (outcome.isUnread === true && !repeatable) return new GrpcError.OutcomeUnknown({ ...call, code })
   if (isLost(code, details)) {
     if (!repeatable) return new GrpcError.OutcomeUnknown({ ...call, code })
     return code === "DEADLINE_EXCEEDED" ? new GrpcError.DeadlineExceeded(call) : new GrpcError.Unavailable(call)

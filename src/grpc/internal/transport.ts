@@ -58,6 +58,8 @@ export interface Ended {
   readonly trailers: Metadata
   /** Whether the server can have processed it; true when in doubt. */
   readonly sent: boolean
+  /** Whether a response came that the transport cannot read, or does not want to. */
+  readonly isUnread?: boolean
 }
 
 /** What a connection tells the one who calls. */

@@ -41,12 +41,15 @@ export interface DriverStatus {
   readonly details: string
   /** Whether anything came from a server: metadata before the status, or with it. */
   readonly answered: boolean
+  /** Whether the connection broke, rather than the stream. */
+  readonly broken: boolean
   /** Where the call went, and where it should go: the same, or unknown, as long as no connection was chosen for it. */
   readonly peer: string
   readonly target: string
 }
 
-// Written by grpc-js 1.14 itself, when a server's GOAWAY or limit kept a stream from being looked at.
+// Written by grpc-js 1.14 itself, when a server's GOAWAY or limit kept a stream from being looked at; also when a
+// connection broke with the same code, which says nothing of its streams.
 const refusedText = "Stream refused by server"
 // The same for a deadline that passed after a server was chosen.
 const deadlineText = "Deadline exceeded after"
@@ -56,12 +59,26 @@ const chosenText = "remote_addr="
  * Whether the server can have processed a call; true when in doubt. The driver's texts count only as long as nothing
  * came from a server, which could write the same.
  */
-export const wasSent = ({ answered, code, details, peer, target }: DriverStatus): boolean => {
+export const wasSent = ({ answered, broken, code, details, peer, target }: DriverStatus): boolean => {
   if (answered) return true
   if (peer === target) return false
   if (code === 4 && details.startsWith(deadlineText)) return details.includes(chosenText)
-  return code !== 14 || details !== refusedText
+  return broken || code !== 14 || details !== refusedText
 }
+
+/** What grpc-js keeps to itself of a call: the layers of it, and what ended its stream other than a reset of that. */
+interface Internals {
+  readonly child?: {
+    readonly underlyingCalls: ReadonlyArray<{ readonly call: { readonly child?: { readonly internalError: unknown } } }>
+  }
+}
+
+/** True when in doubt. */
+const isBroken = (call: DriverCall): boolean =>
+  (call as unknown as Internals).child?.underlyingCalls[0]?.call.child?.internalError !== null
+
+// Written by grpc-js 1.14 itself for a response that it does not take; other ends may write the same of a request.
+const unreadText = /^(?:Received message (?:larger than|that decompresses)|Failed to decompress|Received compressed)/
 
 // Servers of grpc-js take a longer one for one that has passed, and its client throws on the longest.
 const longest = Duration.toMillis("24 days")
@@ -72,7 +89,7 @@ export const now = (): number => Date.now()
 /** grpc-js ends a response that is compressed in a way that it does not know without a code and a text. */
 type Told = Partial<grpc.StatusObject> & Pick<grpc.StatusObject, "metadata">
 
-const undecodable = { code: 13, details: "the response is compressed in a way that is not known" }
+const undecodable = "the response is compressed in a way that is not known"
 
 /** A call of grpc-js as the seam has it: one object for both directions. */
 class Call implements ClientCall, DriverListener {
@@ -102,20 +119,22 @@ class Call implements ClientCall, DriverListener {
     this.#listener.onMessage(message)
   }
 
-  onReceiveStatus({ code: told = undecodable.code, details = undecodable.details, metadata: trailers }: Told): void {
+  onReceiveStatus({ code: told, details = undecodable, metadata: trailers }: Told): void {
     if (told === grpc.status.OK) return this.#listener.onEnd({ code: told, details, trailers, sent: true })
     const isSilent = Object.keys(trailers.toJSON()).length === 0
     // A server that is at the deadline first may only reset the stream, as grpc-go does, whose client knows that, too.
     const isLate = told === grpc.status.CANCELLED && isSilent && now() >= this.#deadline
-    const code = isLate ? grpc.status.DEADLINE_EXCEEDED : told
+    const code = isLate ? grpc.status.DEADLINE_EXCEEDED : (told ?? grpc.status.INTERNAL)
     const sent = wasSent({
       code,
       details,
       answered: this.#answered || !isSilent,
+      broken: details === refusedText && isBroken(this.#call),
       peer: this.#call.getPeer(),
       target: this.#target
     })
-    this.#listener.onEnd({ code, details, trailers, sent })
+    const isUnread = told === undefined || (this.#answered && isSilent && unreadText.test(details))
+    this.#listener.onEnd({ code, details, trailers, sent, isUnread })
   }
 
   read(): void {

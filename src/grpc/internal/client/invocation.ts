@@ -214,8 +214,10 @@ export abstract class Invocation implements ClientListener {
       return this.#over ? undefined : this.onOk()
     }
     const error = toError(this.remote, ended)
-    // Nothing is known of a server whose answer may have waited for us, nor from the end of a stream that has run.
+    // Nothing is known of a server whose answer may have waited for us, or is lost on us, nor from the end of a stream
+    // that has run.
     const saysNothing =
+      ended.isUnread === true ||
       (ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay) ||
       (this.remote.responseStream && (this.#answered || !this.isWhole))
     pool.end(instance, saysNothing ? undefined : isLoss(error))

@@ -45,13 +45,13 @@ export const make = (api: AnyApi, key: string, method: Method, context: Context.
 }
 
 /** The declared error that a status carries, or else the reason why the call failed. */
-export const toError = (remote: Remote, { code, details, sent, trailers }: Ended): DomainError => {
+export const toError = (remote: Remote, { code, details, isUnread, sent, trailers }: Ended): DomainError => {
   const statusDetails = trailers.get(Details.detailsKey)
   const { error } = Details.decode(statusDetails, code)
   const decoded = error === undefined ? undefined : remote.errors.get(error.tag)?.(error.json)
   if (decoded !== undefined && Result.isSuccess(decoded)) return decoded.success
   const { idempotent, name } = remote
-  return new GrpcError({ reason: toReason({ method: name, idempotent, code, details, statusDetails, sent }) })
+  return new GrpcError({ reason: toReason({ method: name, idempotent, code, details, statusDetails, sent, isUnread }) })
 }
 
 /** A call was answered, so it was applied; what it gave is lost. */
