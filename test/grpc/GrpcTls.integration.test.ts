@@ -419,6 +419,25 @@ describe("files of TLS", () => {
     }).pipe(Effect.provide(LoggerTest))
   )
 
+  it.live("of which a part is written keep it from starting as well, also when whole blocks come before", () =>
+    Effect.gen(function* () {
+      const files = yield* folder
+      const [own, other] = ["ca.pem", "other-ca.pem"].map((name) => readFileSync(pathOf(name), "utf8")) as [
+        string,
+        string
+      ]
+      const parts = [own + other.slice(0, other.length / 2), `${other.slice(0, 99)}\n${own}`, `${own}-----BEGIN CERT`]
+      for (const part of parts) {
+        writeFileSync(files.path("ca.pem"), part)
+        const error = yield* Effect.flip(serve({ ...mutual, tlsCaFile: files.path("ca.pem") }))
+        assert.strictEqual(error._tag, "InvalidConfig")
+        assert.include(error.message, "a part of such a file")
+      }
+      writeFileSync(files.path("ca.pem"), `# ours\n${own}\n# theirs\n${other}`)
+      yield* serve({ ...mutual, tlsCaFile: files.path("ca.pem") })
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
   it.live("keep a client from starting that needs them", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(Layer.build(layerClientLive({ ...client, tlsCaFile: "/nowhere/ca.pem" })))

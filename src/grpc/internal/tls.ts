@@ -63,6 +63,11 @@ const read = (paths: Paths): Effect.Effect<Pems, InvalidConfig> =>
 
 const block = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^]*?-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g
 
+const anyBlock = /-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[^])*-----END \1-----/g
+
+/** Whether it holds a part of a block, as a file does that is still being written. */
+const isCutOff = (pem: Buffer): boolean => pem.toString("latin1").replace(anyBlock, "").includes("-----")
+
 const certificatesOf = (pem: Buffer): ReadonlyArray<X509Certificate> =>
   (pem.toString("latin1").match(block) ?? []).map((text) => new X509Certificate(text))
 
@@ -74,6 +79,8 @@ const check = (pems: Pems, paths: Paths): Result.Result<Material, InvalidConfig>
       catch: (error) => rejected(kind, paths[kind] ?? "", (error as NodeJS.ErrnoException).code ?? "an error")
     })
   return Result.gen(function* () {
+    const cutOff = (Object.keys(pems) as ReadonlyArray<Kind>).find((kind) => isCutOff(pems[kind]!))
+    if (cutOff !== undefined) return yield* Result.fail(rejected(cutOff, paths[cutOff]!, "a part of such a file"))
     const { ca, cert, key } = pems
     if (ca !== undefined) {
       const authorities = yield* attempt("ca", () => certificatesOf(ca))
