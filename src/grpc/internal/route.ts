@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { DomainError, Method, RateRule, Rules } from "../Api.ts"
+import type { DomainError, ErrorClass, Method, RateRule, Rules } from "../Api.ts"
 import { Authenticator, NotAuthenticated, Principal } from "../Authenticator.ts"
 import type { Call } from "../Call.ts"
 import type { Service } from "../GrpcServer.ts"
@@ -38,6 +38,8 @@ export interface Route {
   readonly isPublic: boolean
   /** A service of our own: its calls are not limited, and the log tells only of bugs in them. */
   readonly isOurs: boolean
+  /** The classes of errors that it may leave with: those of its method, and of what goes around it. */
+  readonly errors: ReadonlyArray<ErrorClass>
   /** A request that fits, or why it does not. */
   readonly decode: (bytes: Buffer) => unknown
   readonly encode: (response: unknown) => Buffer
@@ -124,7 +126,7 @@ const decoder = (domain: string, method: Method, { request }: Rules): ((bytes: B
   return (bytes) => {
     const decoded = Result.try(() => method.requestDeserialize(bytes))
     if (Result.isFailure(decoded)) return new Refused(refusal("INTERNAL", "the request does not decode"))
-    return validate === undefined ? decoded.success : validate(decoded.success)
+    return validate === undefined ? decoded.success : validate(decoded.success, bytes.length)
   }
 }
 
@@ -209,6 +211,7 @@ export const make = (
       responseStream,
       isPublic,
       isOurs,
+      errors,
       decode,
       encode,
       run:

@@ -75,6 +75,13 @@ const idle = (calls: Calls.Calls): Effect.Effect<void> =>
     if (calls.open.size === 0) calls.onEmpty()
   })
 
+/** The tag of two classes, of which a caller could not tell the errors apart. */
+const clashOf = (errors: Route.Route["errors"]): string | undefined => {
+  const classes = new Set(errors)
+  const tags = [...classes].map(({ grpc }) => grpc.tag)
+  return tags.find((tag, index) => tags.indexOf(tag) < index)
+}
+
 /** The methods of all services on the caller's context, so that a handler's own log lines name its method. */
 const targetsOf = (
   services: ReadonlyArray<Service>,
@@ -92,6 +99,8 @@ const targetsOf = (
       const { isOurs, isPublic, path, requestStream, responseStream } = route
       if (targets.has(path)) return Effect.fail(invalid(`the method ${path} twice`))
       if (!isPublic && !knows) return Effect.fail(invalid(`${path}, which is not public, without an Authenticator`))
+      const clash = clashOf(route.errors)
+      if (clash !== undefined) return Effect.fail(invalid(`${path} with two errors of the tag ${clash}`))
       const annotations = { ...Context.get(context, References.CurrentLogAnnotations), method: path }
       targets.set(path, {
         ...route,
