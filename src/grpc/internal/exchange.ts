@@ -55,10 +55,14 @@ export const makePump: Effect.Effect<Pump, never, Scope.Scope> = Effect.gen(func
   }
 })
 
-/** Metadata that has arrived. */
+/** Metadata that has arrived: texts of one name are joined, and blanks at the ends lost, as HTTP/2 may do. */
 const metadataOf = (entries: Entries): Metadata => {
   const values: Record<string, Array<string | Buffer>> = Object.create(null)
-  for (const [name, value] of entries) (values[name.toLowerCase()] ??= []).push(value)
+  for (const [name, value] of entries) {
+    const sent = (values[name.toLowerCase()] ??= [])
+    if (typeof value !== "string") sent.push(value)
+    else sent[0] = sent.length === 0 ? value.trim() : `${String(sent[0])}, ${value.trim()}`
+  }
   return { get: (name) => values[name.toLowerCase()] ?? [], toJSON: () => values }
 }
 
@@ -268,8 +272,9 @@ export class Exchange {
 
   #receive(message: Buffer): void {
     const limit = this.#maxRequestSize
-    if (message.length > limit) return this.fail(resourceExhausted, `a request larger than ${limit} bytes`)
-    this.#server!.onMessage(message)
+    const server = this.#server!
+    if (message.length > limit) return server.onRefused("RESOURCE_EXHAUSTED", `a request larger than ${limit} bytes`)
+    server.onMessage(message)
   }
 
   #reply(message: Buffer): void {
