@@ -150,6 +150,23 @@ describe("a try of a method that may be repeated", () => {
   )
 })
 
+describe("metadata", () => {
+  it.effect("that would break the connection of all is not sent, and no loss", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ breakerFailures: 2, maxMetadataSize: 1000 })
+      const refused: ReadonlyArray<readonly [metadata: Record<string, string>, tag: string]> = [
+        [{ "content-length": "5" }, "InvalidArgument"],
+        [{ Connection: "close" }, "InvalidArgument"],
+        [{ authorization: "a", Authorization: "b" }, "InvalidArgument"],
+        [{ note: "x".repeat(1000) }, "ResourceExhausted"]
+      ]
+      for (const [metadata, tag] of refused) assert.strictEqual(yield* read({ metadata }), tag)
+      assert.strictEqual(network.arrived.length, 0)
+      assert.strictEqual(yield* read({ metadata: { note: "x".repeat(900) } }), "OK")
+    })
+  )
+})
+
 describe("the budget", () => {
   it.effect("holds tries after answers at a tenth of the calls", () =>
     Effect.gen(function* () {

@@ -102,6 +102,7 @@ export const make = (
           attemptMillis: Duration.toMillis(settings.attemptTimeout),
           maxAttempts: settings.maxAttempts,
           maxMessageSize: settings.maxMessageSize,
+          maxMetadataSize: settings.maxMetadataSize,
           waitForReady: settings.waitForReady,
           random
         }

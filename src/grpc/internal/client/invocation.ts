@@ -5,9 +5,9 @@ import * as Result from "effect/Result"
 import * as Tracer from "effect/Tracer"
 import type { CallOptions, DomainError } from "../../Api.ts"
 import { Deadline, type Metadata } from "../../Call.ts"
-import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument } from "../../GrpcError.ts"
+import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument, ResourceExhausted } from "../../GrpcError.ts"
 import type { Observation } from "../observe.ts"
-import { isEntry } from "../metadata.ts"
+import { isEntry, sizeOfEntry } from "../metadata.ts"
 import * as Traceparent from "../traceparent.ts"
 import type { ClientCall, ClientListener, Ended, Entries } from "../transport.ts"
 import type { Balancer } from "./balance.ts"
@@ -26,6 +26,7 @@ export interface Caller {
   readonly attemptMillis: number
   readonly maxAttempts: number
   readonly maxMessageSize: number
+  readonly maxMetadataSize: number
   readonly waitForReady: boolean
   /** Draws from 0 to below 1. */
   readonly random: () => number
@@ -37,16 +38,30 @@ const [firstPause, longestPause] = [20, 1000]
 /** A deadline that comes later than this was kept from coming, as the answers were: this process stood still. */
 const longestDelay = 100
 
-/** The metadata to send; nothing when it cannot be sent. */
-const entriesOf = (metadata: CallOptions["metadata"], span: Tracer.AnySpan | undefined): Entries | undefined => {
+/** The metadata to send, or why it is not sent. */
+const entriesOf = (
+  method: string,
+  metadata: CallOptions["metadata"],
+  span: Tracer.AnySpan | undefined,
+  limit: number
+): Entries | GrpcError => {
   const entries: Array<Entries[number]> = []
-  if (span !== undefined) entries.push([Traceparent.key, Traceparent.encode(span)])
+  let size = 0
   for (const key in metadata) {
     const name = key.toLowerCase()
     const value = metadata[key]!
-    if (!isEntry(name, value)) return undefined
+    if (!isEntry(name, value) || entries.some(([known]) => known === name)) {
+      const details = `the metadata ${JSON.stringify(name)} cannot be sent`
+      return new GrpcError({ reason: new InvalidArgument({ method, details }) })
+    }
     entries.push([name, value])
+    size += sizeOfEntry(name, value)
   }
+  if (size > limit) {
+    const details = `metadata of ${size} bytes, more than ${limit}`
+    return new GrpcError({ reason: new ResourceExhausted({ method, details, repeatable: true }) })
+  }
+  if (span !== undefined) entries.push([Traceparent.key, Traceparent.encode(span)])
   return entries
 }
 
@@ -89,7 +104,7 @@ export abstract class Invocation implements ClientListener {
   readonly #observation: Observation
   /** In milliseconds of the epoch; Infinity for none. */
   readonly #deadline: number
-  readonly #entries: Entries | undefined
+  readonly #entries: Entries | GrpcError
   #instance: Instance | undefined
   #call: ClientCall | undefined
   #attempts = 0
@@ -107,7 +122,8 @@ export abstract class Invocation implements ClientListener {
     this.isWhole = !remote.requestStream
     this.#options = options
     this.#observation = remote.observer.start(context, Context.getOrUndefined(context, Tracer.ParentSpan))
-    this.#entries = entriesOf(options.metadata, this.#observation.span)
+    const { span } = this.#observation
+    this.#entries = entriesOf(remote.name, options.metadata, span, caller.maxMetadataSize)
     this.#deadline = Math.min(caller.pool.now() + ownMillis(caller, remote, options), Context.get(context, Deadline))
     caller.pool.budget.call()
   }
@@ -127,9 +143,8 @@ export abstract class Invocation implements ClientListener {
 
   /** Why it cannot be made. */
   get refusal(): GrpcError | undefined {
-    if (this.#entries !== undefined) return this.#left > 0 ? undefined : this.#tooLate
-    const details = "the metadata cannot be encoded"
-    return new GrpcError({ reason: new InvalidArgument({ method: this.remote.name, details }) })
+    if (this.#entries instanceof GrpcError) return this.#entries
+    return this.#left > 0 ? undefined : this.#tooLate
   }
 
   get #left(): number {
@@ -190,7 +205,7 @@ export abstract class Invocation implements ClientListener {
       pool.budget.take()
     pool.begin(instance, now)
     this.#tryDeadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
-    this.#call = instance.connection.open(this.remote.path, this.#entries!, this.#tryDeadline, this)
+    this.#call = instance.connection.open(this.remote.path, this.#entries as Entries, this.#tryDeadline, this)
     this.#call.read()
     this.onOpen(this.#call)
   }
