@@ -198,11 +198,22 @@ type PrincipalInPublic<A extends AnyApi, H> = {
     : never
 }[keyof H]
 
+/** A compiler that finds such methods names them, and shows this text. */
+type NoPrincipalIn<Methods> = [Methods] extends [never]
+  ? unknown
+  : { readonly "a public method has no Principal": Methods }
+
+type PublicMethods<A extends AnyApi> = {
+  [K in keyof A["definition"] & string]: IsPublic<A, K> extends true ? K : never
+}[keyof A["definition"] & string]
+
 /**
  * A service that can be served. `E` and `R` are of building it and `R` of its handlers too, `K` are the names of its
- * methods. Made by {@link handlers}.
+ * methods and `Public` those of its public ones. Made by {@link handlers}.
  */
-export interface Handlers<out E, out R, in K extends string = never> {
+export interface Handlers<out E, out R, in K extends string = never, in Public extends string = never> {
+  /** In the type only. */
+  readonly "~xdooria/grpc/Public"?: (method: Public) => void
   readonly api: AnyApi
   readonly build: Effect.Effect<HandlersOf<AnyApi>, E, R>
   readonly middleware: ReadonlyArray<Use<K>>
@@ -222,11 +233,10 @@ export interface Use<in K extends string> {
  *   not compile, nor does one of a public method that asks for Principal
  */
 export const handlers = <A extends AnyApi, H extends HandlersOf<A>, E, R>(
-  api: A,
-  build: Effect.Effect<H & Unknown<H, A["definition"]>, E, R>,
   // A condition on H in the type of `build` would cost its functions the types of their arguments.
-  ..._publicMethodsHaveNoPrincipal: [PrincipalInPublic<A, H>] extends [never] ? [] : [PrincipalInPublic<A, H>]
-): Handlers<E, Exclude<R, Scope.Scope> | HandlerServices<A, H>, keyof A["definition"] & string> => ({
+  api: A & NoPrincipalIn<PrincipalInPublic<A, H>>,
+  build: Effect.Effect<H & Unknown<H, A["definition"]>, E, R>
+): Handlers<E, Exclude<R, Scope.Scope> | HandlerServices<A, H>, keyof A["definition"] & string, PublicMethods<A>> => ({
   api,
   build: build as unknown as Effect.Effect<HandlersOf<AnyApi>, E, Exclude<R, Scope.Scope> | HandlerServices<A, H>>,
   middleware: []
@@ -236,19 +246,20 @@ export const handlers = <A extends AnyApi, H extends HandlersOf<A>, E, R>(
  * Puts a middleware around the handlers of a service, inside of the standard chain and outside of what was put there
  * before.
  *
+ * - `middleware`: one that asks for Principal does not compile around public methods
  * - `methods`: those that it goes around; all by default
  */
-export const use = <E, R, K extends string, P, R2>(
-  handlers: Handlers<E, R, K>,
-  middleware: Middleware<P, R2>,
-  options: { readonly methods?: ReadonlyArray<NoInfer<K>> } = {}
-): Handlers<E, Exclude<R, P> | Exclude<R2, Call | Principal>, K> => {
+export const use = <E, R, K extends string, Public extends string, P, R2, const M extends K = K>(
+  handlers: Handlers<E, R, K, Public>,
+  middleware: Middleware<P, R2> & NoPrincipalIn<Principal extends R2 ? Extract<M, Public> : never>,
+  options: { readonly methods?: ReadonlyArray<M> } = {}
+): Handlers<E, Exclude<R, P> | Exclude<R2, Call | Principal>, K, Public> => {
   const { methods } = options
-  const covers = (method: K) => methods === undefined || methods.includes(method)
+  const covers = (method: K) => methods === undefined || methods.some((name) => name === method)
   return {
     ...handlers,
     middleware: [...handlers.middleware, { middleware: middleware as unknown as AnyMiddleware, covers }]
-  } as unknown as Handlers<E, Exclude<R, P> | Exclude<R2, Call | Principal>, K>
+  } as unknown as Handlers<E, Exclude<R, P> | Exclude<R2, Call | Principal>, K, Public>
 }
 
 // --- client

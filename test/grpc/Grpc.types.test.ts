@@ -31,6 +31,7 @@ const GameApi = Grpc.api(PlayerService, {
 })
 
 type Names = keyof typeof PlayerService
+type StreamNames = keyof typeof StreamService
 
 const rest = {
   healthCheck: () => Effect.succeed({ status: "SERVING" }),
@@ -58,7 +59,7 @@ describe("handlers", () => {
         }
       })
     )
-    expectTypeOf(GameHandlers).toEqualTypeOf<Grpc.Handlers<Refused, Players | Audit, Names>>()
+    expectTypeOf(GameHandlers).toEqualTypeOf<Grpc.Handlers<Refused, Players | Audit, Names, Names>>()
     expectTypeOf(GrpcServer.serve(GameHandlers, { descriptors: "" })).toEqualTypeOf<
       Layer.Layer<never, GrpcError | Refused, GrpcServer | Players | Audit>
     >()
@@ -80,7 +81,7 @@ describe("handlers", () => {
       })
     )
     // The Scope of the handler stays, and no layer provides one: `Effect.scoped` is missing in it.
-    expectTypeOf(scoped).toEqualTypeOf<Grpc.Handlers<never, Scope.Scope, Names>>()
+    expectTypeOf(scoped).toEqualTypeOf<Grpc.Handlers<never, Scope.Scope, Names, Names>>()
     const building = Grpc.handlers(
       GameApi,
       Effect.gen(function* () {
@@ -88,7 +89,7 @@ describe("handlers", () => {
         return { ...rest, getPlayer: () => Effect.succeed(player) }
       })
     )
-    expectTypeOf(building).toEqualTypeOf<Grpc.Handlers<never, never, Names>>()
+    expectTypeOf(building).toEqualTypeOf<Grpc.Handlers<never, never, Names, Names>>()
   })
 
   test("may not fail with what their method does not declare", () => {
@@ -174,7 +175,7 @@ describe("streams", () => {
           Stream.mapEffect(requests, ({ playerId }) => Effect.andThen(Players, new PlayerNotFound({ playerId })))
       })
     )
-    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Audit | Players, "watch" | "sum" | "talk">>()
+    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Audit | Players, StreamNames, StreamNames>>()
     const { sum, talk } = {
       sum: () => Effect.succeed({ player: undefined }),
       talk: () => Stream.empty
@@ -210,12 +211,15 @@ describe("the caller", () => {
 
   test("is known in a method that is not public, which needs an Authenticator for it", () => {
     const served = Grpc.handlers(Api, Effect.succeed({ ...methods, getPlayer: () => Effect.as(Principal, player) }))
-    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Authenticator, Names>>()
+    expectTypeOf(served).toEqualTypeOf<Grpc.Handlers<never, Authenticator, Names, "healthCheck">>()
   })
 
   test("is unknown in a public one", () => {
-    // @ts-expect-error healthCheck is public
-    Grpc.handlers(Api, Effect.succeed({ ...methods, healthCheck: () => Effect.as(Principal, { status: "" }) }))
+    Grpc.handlers(
+      // @ts-expect-error healthCheck is public: the compiler names it, and says so
+      Api,
+      Effect.succeed({ ...methods, healthCheck: () => Effect.as(Principal, { status: "" }) })
+    )
   })
 })
 
@@ -256,13 +260,32 @@ describe("a middleware", () => {
   )
 
   test("gives to the handlers, and needs by itself", () => {
-    expectTypeOf(Grpc.use(served, clock)).toEqualTypeOf<Grpc.Handlers<never, Players, Names>>()
+    expectTypeOf(Grpc.use(served, clock)).toEqualTypeOf<Grpc.Handlers<never, Players, Names, Names>>()
   })
 
   test("goes around methods that there are", () => {
     Grpc.use(served, clock, { methods: ["getPlayer"] })
     // @ts-expect-error there is no method getPlayers
     Grpc.use(served, clock, { methods: ["getPlayers"] })
+  })
+
+  test("knows no caller around public methods", () => {
+    const known = Grpc.middleware({ wrap: (next) => Effect.andThen(Principal, next) })
+    const Api = Grpc.api(PlayerService, { healthCheck: { public: true } })
+    const mixed = Grpc.handlers(Api, Effect.succeed({ ...rest, getPlayer: () => Effect.succeed(player) }))
+    // @ts-expect-error healthCheck is public
+    Grpc.use(mixed, known)
+    // @ts-expect-error healthCheck is public
+    Grpc.use(mixed, known, { methods: ["getPlayer", "healthCheck"] })
+    const around = Grpc.use(mixed, known, { methods: ["getPlayer", "gainExp"] })
+    expectTypeOf(around).toEqualTypeOf<Grpc.Handlers<never, Authenticator, Names, "healthCheck">>()
+    // @ts-expect-error it is so behind another middleware, too
+    Grpc.use(around, known)
+    // It may ask whether there is one.
+    Grpc.use(mixed, Grpc.middleware({ wrap: (next) => Effect.andThen(Effect.serviceOption(Principal), next) }))
+    const { getPlayer } = PlayerService
+    const own = Grpc.handlers(Grpc.api({ getPlayer }, {}), Effect.succeed({ getPlayer: () => Effect.succeed(player) }))
+    Grpc.use(own, known)
   })
 
   test("fails with what it says only", () => {
