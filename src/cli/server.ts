@@ -9,7 +9,7 @@ import * as GrpcReflect from "../grpc/GrpcReflect.ts"
 import { devAddress } from "./flags.ts"
 
 /** A token on a plain text connection is everybody's who can listen in. */
-class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli/TokenInPlainText")(
+export class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli/TokenInPlainText")(
   "TokenInPlainText",
   { addr: Schema.String }
 ) {
@@ -19,14 +19,14 @@ class TokenInPlainText extends Schema.TaggedError<TokenInPlainText>("xdooria/cli
 }
 
 /** A certificate is shown with its key, or not at all. */
-class HalfIdentity extends Schema.TaggedError<HalfIdentity>("xdooria/cli/HalfIdentity")("HalfIdentity", {}) {
+export class HalfIdentity extends Schema.TaggedError<HalfIdentity>("xdooria/cli/HalfIdentity")("HalfIdentity", {}) {
   override get message(): string {
     return "--cert and --key go together"
   }
 }
 
 /** The server did not take the question: most often because none runs there. */
-class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/NobodyAnswers")("NobodyAnswers", {
+export class NobodyAnswers extends Schema.TaggedError<NobodyAnswers>("xdooria/cli/NobodyAnswers")("NobodyAnswers", {
   addr: Schema.String,
   details: Schema.String,
   isTls: Schema.Boolean
