@@ -69,7 +69,10 @@ class FakeConnection implements Connection {
     this.#network = network
   }
 
-  readonly connectivity = () => this.#state
+  readonly connectivity = () => {
+    this.#network.asked++
+    return this.#state
+  }
 
   readonly onChange = (changed: (now: Connectivity) => void) => {
     this.#listeners.add(changed)
@@ -112,6 +115,13 @@ class Network {
   behaviourOf: (call: Arrived) => Behaviour = () => answer
   stateOf: (address: string) => Connectivity = () => "ready"
 
+  /** How often a connection was asked how it is. */
+  asked = 0
+  /** What the system's clock was set back by, in milliseconds. */
+  setBack = 0
+  /** An address that no connection can be made to. */
+  invalid: string | undefined
+
   /** How many calls arrived at each server, of those from the `from`th on. */
   counts(from = 0): Record<string, number> {
     const counts: Record<string, number> = {}
@@ -127,10 +137,11 @@ export const make = Effect.fnUntraced(function* (changes: Partial<Grpc.GrpcSetti
   const clock = yield* Clock.Clock
   const network = new Network()
   const transport: ClientTransport = {
-    now: () => clock.currentTimeMillisUnsafe(),
+    now: () => clock.currentTimeMillisUnsafe() - network.setBack,
     lookup: (host) => Effect.sync(() => network.names[host]),
     refuse: () => undefined,
     connect: (place) => {
+      if (place.address === network.invalid) throw new TypeError("no address")
       const connection = new FakeConnection(place, network)
       network.connections.push(connection)
       return connection

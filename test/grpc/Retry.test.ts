@@ -222,6 +222,37 @@ describe("an instance", () => {
     })
   )
 
+  it.effect("that lost many calls at once is left alone for no longer than for five", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      network.behaviourOf = ({ address }) => (address === first ? Fake.ignore : Fake.answer)
+      yield* Effect.forEach(Array.from({ length: 120 }), () =>
+        Effect.forkChild(Effect.exit(game.getPlayer({ playerId: "p1" })))
+      )
+      yield* Effect.promise(() => new Promise(setImmediate))
+      for (const call of network.arrived.filter(({ address }) => address === first)) Fake.lose(call)
+      network.behaviourOf = () => Fake.answer
+      yield* TestClock.adjust("1200 millis")
+      const before = network.arrived.length
+      for (let i = 0; i < 9; i++) yield* read()
+      assert.strictEqual(network.counts(before)[first], 3)
+    })
+  )
+
+  it.effect("comes back in time also when the system's clock is set back", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
+      network.behaviourOf = ({ address }) => (address === first ? Fake.lose : Fake.answer)
+      for (let i = 0; i < 15; i++) yield* read()
+      network.setBack = 3_600_000
+      yield* TestClock.adjust("2 seconds")
+      network.behaviourOf = () => Fake.answer
+      const before = network.arrived.length
+      for (let i = 0; i < 9; i++) yield* read()
+      assert.isAtLeast(network.counts(before)[first]!, 3)
+    })
+  )
+
   it.effect("that was left alone is tried by one call at a time", () =>
     Effect.gen(function* () {
       const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 0 })
@@ -281,6 +312,42 @@ describe("an instance", () => {
       const before = network.arrived.length
       for (let i = 0; i < 10; i++) yield* read()
       assert.deepStrictEqual(network.counts(before), { [first]: 5, [addresses[1]!]: 5 })
+    })
+  )
+})
+
+describe("the first instance of several", () => {
+  const setUpFirst = setUp({ breakerFailures: 0 }, { target: Grpc.endpoints(addresses), balancing: "pick_first" })
+  const [, second] = addresses as [string, string]
+
+  it.effect("that loses a call has another tried, which was not connected to before", () =>
+    Effect.gen(function* () {
+      for (const behaviour of [Fake.timeOut, Fake.lose, Fake.drop]) {
+        const { network, read } = yield* setUpFirst
+        assert.strictEqual(yield* read(), "OK")
+        network.behaviourOf = ({ address }) => (address === first ? behaviour : Fake.answer)
+        assert.strictEqual(yield* read(), "OK")
+        assert.deepStrictEqual(network.counts(), { [first]: 2, [second]: 1 })
+        assert.strictEqual(network.connections[2]!.connectivity(), "idle")
+      }
+    })
+  )
+
+  it.effect("that is left alone has another tried for calls that may not be repeated, too", () =>
+    Effect.gen(function* () {
+      const { network, write } = yield* setUpFirst
+      network.behaviourOf = ({ address }) => (address === first ? Fake.lose : Fake.answer)
+      for (let i = 0; i < 5; i++) assert.strictEqual(yield* write(), "OutcomeUnknown")
+      for (let i = 0; i < 5; i++) assert.strictEqual(yield* write(), "OK")
+    })
+  )
+
+  it.effect("that is connected to for too long has another tried", () =>
+    Effect.gen(function* () {
+      const { network, read } = yield* setUpFirst
+      network.stateOf = (address) => (address === first ? "connecting" : "ready")
+      assert.strictEqual(yield* read(), "OK")
+      assert.deepStrictEqual(network.counts(), { [second]: 1 })
     })
   )
 })
@@ -420,7 +487,62 @@ describe("a call without a server", () => {
   )
 })
 
+describe("many calls that wait for many servers", () => {
+  it.effect("cost no more for every change than one look at what has changed", () =>
+    Effect.gen(function* () {
+      const many = Array.from({ length: 100 }, (_, i) => `10.0.1.${i}:1`)
+      const { game, network } = yield* setUp({}, { target: Grpc.endpoints(many) })
+      network.stateOf = () => "connecting"
+      const calls = yield* Effect.forEach(Array.from({ length: 100 }), () =>
+        Effect.forkChild(game.getPlayer({ playerId: "p1" }, { waitForReady: true }))
+      )
+      yield* Effect.yieldNow
+      const before = network.asked
+      for (const state of ["failing", "connecting", "failing"] as const) {
+        for (const connection of network.connections) connection.become(state)
+        yield* Effect.promise(() => new Promise(setImmediate))
+      }
+      assert.isAtMost(network.asked - before, 1000)
+      network.connections[7]!.become("ready")
+      yield* Effect.forEach(calls, Fiber.join)
+      assert.deepStrictEqual(network.counts(), { [many[7]!]: 100 })
+    })
+  )
+})
+
 describe("a resolver", () => {
+  it.effect("that names what is no address, or nothing of use, is followed for the rest", () =>
+    Effect.gen(function* () {
+      const lists = yield* Queue.unbounded<ReadonlyArray<Grpc.Endpoint>>()
+      const { network, read } = yield* setUp({}, { target: Stream.fromQueue(lists) })
+      network.invalid = "nonsense"
+      const names = [["10.0.0.1:1"], ["10.0.0.1:1", "nonsense"], ["nonsense", "10.0.0.2:1"]]
+      for (const list of names) {
+        yield* Queue.offer(
+          lists,
+          list.map((address) => ({ address, metadata: {} }))
+        )
+        yield* Effect.promise(() => new Promise(setImmediate))
+        assert.strictEqual(yield* read(), "OK")
+      }
+      assert.deepStrictEqual(network.counts(), { "10.0.0.1:1": 2, "10.0.0.2:1": 1 })
+    })
+  )
+
+  it.effect("that ends or breaks keeps its last list, or has none", () =>
+    Effect.gen(function* () {
+      for (const end of [Stream.empty, Stream.die(new Error("broken"))]) {
+        const list = [{ address: first, metadata: {} }]
+        const { read } = yield* setUp({}, { target: Stream.concat(Stream.succeed(list), end) })
+        assert.strictEqual(yield* read(), "OK")
+        const nobody = yield* setUp({}, { target: end })
+        const streams = yield* nobody.to(StreamApi, { target: end })
+        assert.strictEqual(yield* nobody.read(), "Unavailable")
+        assert.strictEqual(yield* run(Stream.runDrain(streams.watch({ playerId: "p1" }))), "Unavailable")
+      }
+    })
+  )
+
   it.effect("is followed: calls go to what it names now", () =>
     Effect.gen(function* () {
       const lists = yield* Queue.unbounded<ReadonlyArray<Grpc.Endpoint>>()

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -11,6 +12,7 @@ import type { GrpcSettings } from "../../Grpc.ts"
 import type { GrpcClient } from "../../GrpcClient.ts"
 import { GrpcError, InvalidTarget } from "../../GrpcError.ts"
 import type { Resolver } from "../../Resolver.ts"
+import { monotonicMillis } from "../clock.ts"
 import type { ClientTransport, Place } from "../transport.ts"
 import * as Balance from "./balance.ts"
 import type { Caller } from "./invocation.ts"
@@ -77,6 +79,8 @@ export const make = (
   Effect.gen(function* () {
     const source = yield* Random.Random
     const context = yield* Effect.context<never>()
+    const clock = yield* Clock.Clock
+    const ticks = () => monotonicMillis(clock)
     const random = () => source.nextDoubleUnsafe()
     const connections = yield* RcMap.make({
       lookup: (place: Place) =>
@@ -87,7 +91,15 @@ export const make = (
     })
     const pools = yield* RcMap.make({
       lookup: ({ serving, target }: PoolKey) =>
-        Pool.make({ settings, transport, connections, endpoints: endpointsOf(target, transport), serving, random })
+        Pool.make({
+          settings,
+          transport,
+          connections,
+          endpoints: endpointsOf(target, transport),
+          serving,
+          random,
+          ticks
+        })
     })
 
     return {

@@ -1,4 +1,4 @@
-import type { Connection } from "../transport.ts"
+import type { Connection, Connectivity } from "../transport.ts"
 
 /** So many lost calls in a row take an instance out. */
 const tolerated = 5
@@ -20,12 +20,18 @@ export class Instance {
   readonly seed: number
   /** It has a connection. */
   ready: boolean
+  /** It had none when it was tried last. */
+  isFailing: boolean
+  /** Since when it is being connected to, on the pool's clock; nothing when it is not. */
+  connectingSince: number | undefined
   /** What its health service says; unknown until it does. */
   serving: boolean | undefined
   /** Calls that have not ended. */
   open = 0
-  /** Until when it gets no calls, in milliseconds of the epoch; 0 when it is not ejected. */
+  /** Until when it gets no calls, in milliseconds on the pool's clock; 0 when it is not ejected. */
   ejectedUntil = 0
+  /** How often it was ejected. What was lost of a call that began before says nothing new. */
+  era = 0
   #lostInARow = 0
   #ejections = 0
 
@@ -34,8 +40,41 @@ export class Instance {
     this.weight = weight
     this.seed = hash(address)
     this.connection = connection
-    this.ready = connection.connectivity() === "ready"
     this.serving = serving
+    const state = connection.connectivity()
+    this.ready = state === "ready"
+    this.isFailing = state === "failing"
+    this.connectingSince = undefined
+  }
+
+  /** Its connection is so now. */
+  become(state: Connectivity, now: number): void {
+    this.ready = state === "ready"
+    this.isFailing = state === "failing"
+    if (this.ready || this.isFailing) this.connectingSince = undefined
+    else if (state === "connecting") this.connectingSince ??= now
+  }
+
+  /** Connects, if it is idle. */
+  connect(now: number): void {
+    if (this.connection.connectivity() !== "idle") return
+    this.connectingSince ??= now
+    this.connection.connect()
+  }
+
+  /** Whether it can be expected to be reached, now or later. */
+  get isHopeful(): boolean {
+    return this.serving !== false && !this.isFailing
+  }
+
+  /** Whether it may be reached in a moment: it is being connected to, and has been for less than `patience`. */
+  isComing(now: number, patience: number): boolean {
+    return this.isHopeful && this.connectingSince !== undefined && now - this.connectingSince < patience
+  }
+
+  /** Whether there is no reason to look for another. */
+  isGood(now: number): boolean {
+    return this.isAvailable(now) && this.#lostInARow === 0
   }
 
   /** Whether calls can reach it, leaving aside what became of earlier ones. */
@@ -55,9 +94,8 @@ export class Instance {
 
   answered(): void {
     this.#lostInARow = 0
-    if (this.ejectedUntil === 0) return
     this.ejectedUntil = 0
-    this.#ejections = Math.max(0, this.#ejections - 1)
+    this.#ejections = 0
   }
 
   /** A call was lost; gives whether it should be ejected. */
@@ -65,9 +103,10 @@ export class Instance {
     return ++this.#lostInARow >= tolerated || this.ejectedUntil !== 0
   }
 
-  /** Takes it out for a while, longer each time. */
+  /** Takes it out for a while, longer each time until it answers. */
   eject(now: number, jitter: number): void {
     this.ejectedUntil = now + Math.min(longestTime, firstTime * 2 ** this.#ejections) * (0.8 + 0.4 * jitter)
     this.#ejections = Math.min(this.#ejections + 1, 10)
+    this.era++
   }
 }

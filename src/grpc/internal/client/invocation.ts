@@ -106,6 +106,10 @@ export abstract class Invocation implements ClientListener {
   readonly #deadline: number
   readonly #entries: Entries | GrpcError
   #instance: Instance | undefined
+  /** Where the last try was. */
+  #lost: Instance | undefined
+  /** Of the instance, when the try began. */
+  #era = 0
   #call: ClientCall | undefined
   #attempts = 0
   /** When the try must have ended. */
@@ -160,7 +164,7 @@ export abstract class Invocation implements ClientListener {
   get isReady(): boolean {
     const { balancer, pool, reach } = this.caller
     pool.wake(reach)
-    this.#instance = pool.pick(balancer, { now: pool.now(), key: this.#options.key, avoid: this.#instance })
+    this.#instance = pool.pick(balancer, this.#options.key, this.#lost)
     return this.#instance !== undefined
   }
 
@@ -172,12 +176,13 @@ export abstract class Invocation implements ClientListener {
     if (refusal !== undefined && (pool.isClosed || !this.waitsForReady)) {
       return this.failed(refusal, codeOf(refusal), true)
     }
-    const patience = pool.patience > 0 ? pool.patience : Infinity
+    const patience = pool.patience > 0 && !this.waitsForReady ? pool.patience : Infinity
     const millis = Math.max(0, Math.min(this.#left, patience))
+    const changed = pool.changed(this.waitsForReady)
     const inTime =
       millis === Infinity
-        ? pool.changed
-        : Effect.timeoutOrElse(pool.changed, {
+        ? changed
+        : Effect.timeoutOrElse(changed, {
             duration: millis,
             orElse: () => (this.#left > 0 ? Effect.void : this.failed(this.#tooLate, "DEADLINE_EXCEEDED", true))
           })
@@ -203,7 +208,9 @@ export abstract class Invocation implements ClientListener {
       this.#attempts < maxAttempts &&
       now + attemptMillis < this.#deadline &&
       pool.budget.take()
-    pool.begin(instance, now)
+    pool.begin(instance)
+    this.#lost = instance
+    this.#era = instance.era
     this.#tryDeadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
     this.#call = instance.connection.open(this.remote.path, this.#entries as Entries, this.#tryDeadline, this)
     this.#call.read()
@@ -220,11 +227,11 @@ export abstract class Invocation implements ClientListener {
     const instance = this.#instance!
     if (this.#over) {
       if (this.#reserved) pool.budget.giveBack()
-      return pool.end(instance, undefined)
+      return pool.end(instance, this.#era, undefined)
     }
     if (ended.code === 0) {
       if (this.#reserved) pool.budget.giveBack()
-      pool.end(instance, false)
+      pool.end(instance, this.#era, false)
       this.#report(this.#options.onTrailers, ended.trailers)
       return this.#over ? undefined : this.onOk()
     }
@@ -235,7 +242,7 @@ export abstract class Invocation implements ClientListener {
       ended.isUnread === true ||
       (ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay) ||
       (this.remote.responseStream && (this.#answered || !this.isWhole))
-    pool.end(instance, saysNothing ? undefined : isLoss(error))
+    pool.end(instance, this.#era, saysNothing ? undefined : isLoss(error))
     const pause = this.#pauseBefore(ended, error)
     if (pause !== undefined) {
       const slept = Effect.onInterrupt(Effect.sleep(pause), () => Effect.sync(() => this.cancel()))

@@ -1,14 +1,16 @@
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { GrpcSettings } from "../../Grpc.ts"
 import { GrpcError, type GrpcErrorReason, TlsFailed, Unavailable } from "../../GrpcError.ts"
 import type { Endpoint } from "../../Resolver.ts"
-import type { ClientTransport, Connection, Place } from "../transport.ts"
-import type { Balancer, Choice } from "./balance.ts"
+import type { ClientTransport, Connection, Connectivity, Place } from "../transport.ts"
+import type { Balancer } from "./balance.ts"
 import * as Breaker from "./breaker.ts"
 import { Budget } from "./budget.ts"
 import { Instance } from "./instance.ts"
@@ -30,7 +32,12 @@ export interface PoolOptions {
   readonly serving: string | undefined
   /** Draws from 0 to below 1. */
   readonly random: () => number
+  /** The time on a clock that never goes back, in milliseconds. */
+  readonly ticks: () => number
 }
+
+/** Runs something in the scope of a pool. */
+type Run = (effect: Effect.Effect<void>) => void
 
 interface Member {
   readonly instance: Instance
@@ -53,18 +60,26 @@ export class Pool {
   /** A new array with every change of the endpoints. */
   instances: ReadonlyArray<Instance> = []
   readonly #options: PoolOptions
+  readonly #run: Run
   readonly #attemptMillis: number
   readonly #members = new Map<string, Member>()
-  #waiting = new Set<() => void>()
+  /** Calls that wait for an instance, and those of them that give up when there is no hope. */
+  #waiting = { patient: new Set<() => void>(), hopeful: new Set<() => void>() }
+  /** How many instances can be reached, how many may be some time, and how many are ejected. */
+  #reachable = 0
+  #hopeful = 0
+  #ejected = 0
   #refused: GrpcErrorReason | undefined
   #resolved = false
   #awake: "all" | "first" | undefined
+  #isLooking = false
   #closed = false
   /** When a connection was lost last. */
   #lostAt = -Infinity
 
-  constructor(options: PoolOptions, breaker: Breaker.Breaker) {
+  constructor(options: PoolOptions, breaker: Breaker.Breaker, run: Run) {
     this.#options = options
+    this.#run = run
     this.#attemptMillis = Duration.toMillis(options.settings.attemptTimeout)
     this.budget = new Budget(options.settings.retryBudget)
     this.breaker = breaker
@@ -78,16 +93,38 @@ export class Pool {
   wake(mode: "all" | "first"): void {
     if (this.#awake === mode || this.#awake === "all") return
     this.#awake = mode
-    this.#connect()
+    this.#connect(this.instances)
   }
 
-  #connect(): void {
+  #connect(instances: ReadonlyArray<Instance>): void {
     if (this.#awake === undefined) return
-    for (const { connection } of this.instances) {
-      const now = connection.connectivity()
-      if (now === "idle") connection.connect()
-      if (this.#awake === "first" && now !== "failing") return
+    const now = this.#options.ticks()
+    if (this.#awake === "first") return this.#connectFirst(now)
+    for (const instance of instances) instance.connect(now)
+  }
+
+  /** Connects to one more, as long as none is good and none may become so in a moment. */
+  #connectFirst(now: number): void {
+    for (const instance of this.instances) {
+      instance.connect(now)
+      if (instance.isGood(now)) return
+      if (instance.isComing(now, this.#patienceToConnect)) return this.#lookAgain()
     }
+  }
+
+  get #patienceToConnect(): number {
+    return Math.min(this.#attemptMillis, blip)
+  }
+
+  #lookAgain(): void {
+    if (this.#isLooking) return
+    this.#isLooking = true
+    const look = Effect.sync(() => {
+      this.#isLooking = false
+      this.#connect([])
+      this.#tell()
+    })
+    this.#run(Effect.andThen(Effect.sleep(this.#patienceToConnect), look))
   }
 
   /** Why there is no hope for a call that does not wait; nothing as long as there is some. */
@@ -100,10 +137,7 @@ export class Pool {
         ? unavailable("the target has no endpoints")
         : new GrpcError({ reason: this.#refused })
     }
-    const hope = this.instances.some(
-      ({ connection, serving }) => serving !== false && connection.connectivity() !== "failing"
-    )
-    if (hope || this.patience > 0) return undefined
+    if (this.#hopeful > 0 || this.patience > 0) return undefined
     const failures = this.instances.map(({ connection }) => connection.tlsFailure?.())
     return failures[0] !== undefined && !failures.includes(undefined)
       ? new GrpcError({ reason: new TlsFailed({ method, detail: failures[0] }) })
@@ -112,50 +146,89 @@ export class Pool {
 
   /** How long calls go on waiting when there is no hope but that what was just lost comes back, in milliseconds. */
   get patience(): number {
-    return this.#lostAt + blip - this.now()
+    return this.#lostAt + blip - this.#options.ticks()
   }
 
   get isClosed(): boolean {
     return this.#closed
   }
 
-  /** Waits until something has changed. */
-  readonly changed: Effect.Effect<void> = Effect.callback((resume) => {
-    const told = () => resume(Effect.void)
-    this.#waiting.add(told)
-    return Effect.sync(() => this.#waiting.delete(told))
-  })
+  /** Waits until an instance can be reached; one that does not wait in spite of all, also until there is no hope. */
+  changed(isPatient: boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const told = () => resume(Effect.void)
+      const waiting = isPatient ? this.#waiting.patient : this.#waiting.hopeful
+      waiting.add(told)
+      return Effect.sync(() => waiting.delete(told))
+    })
+  }
 
-  tell(): void {
-    const waiting = this.#waiting
+  #tell(): void {
+    const { hopeful, patient } = this.#waiting
+    const isOver = this.#reachable > 0 || this.#closed
     // One that is told may wait again at once.
-    this.#waiting = new Set()
-    for (const told of waiting) told()
+    this.#waiting = { hopeful: new Set(), patient: isOver ? new Set() : patient }
+    for (const told of hopeful) told()
+    if (isOver) for (const told of patient) told()
   }
 
   /** An instance for a call. Where all that can be reached are ejected, or only the one to avoid, it is one of those. */
-  pick(balancer: Balancer, choice: Choice): Instance | undefined {
+  pick(balancer: Balancer, key: string | undefined, avoid: Instance | undefined): Instance | undefined {
+    if (this.#reachable === 0) return undefined
+    // No time passes where nothing is ejected.
+    const now = this.#ejected === 0 ? 0 : this.#options.ticks()
+    const chosen = balancer(this.instances, { now, key, avoid })
+    if (chosen !== undefined || (this.#awake === "first" && this.#isAnotherComing())) return chosen
     return (
-      balancer(this.instances, choice) ??
-      this.instances.find((instance) => instance.reachable && instance !== choice.avoid) ??
+      this.instances.find((instance) => instance.reachable && instance !== avoid) ??
       this.instances.find((instance) => instance.reachable)
     )
   }
 
-  begin(instance: Instance, now: number): void {
-    instance.begin(now, this.#attemptMillis)
+  #isAnotherComing(): boolean {
+    const now = this.#options.ticks()
+    return this.instances.some((instance) => instance.isComing(now, this.#patienceToConnect))
   }
 
-  /** A try has ended; `lost`: without an answer, or with one that says no more; nothing when we gave it up. */
-  end(instance: Instance, lost: boolean | undefined): void {
+  begin(instance: Instance): void {
+    instance.open++
+    // One that was ejected is tried by one call at a time: by the next not before it had time to answer.
+    if (instance.ejectedUntil !== 0) instance.ejectedUntil = this.#options.ticks() + this.#attemptMillis
+  }
+
+  /**
+   * A try that began in an `era` of an instance has ended; `lost`: without an answer, or with one that says no more;
+   * nothing when we gave it up.
+   */
+  end(instance: Instance, era: number, lost: boolean | undefined): void {
     instance.open--
     if (lost === undefined) return
-    if (!lost) return instance.answered()
-    if (!instance.lost()) return
-    const now = this.now()
-    const ejected = this.instances.filter((other) => other !== instance && other.ejectedUntil !== 0).length
-    if (ejected + 1 > this.instances.length * ejectable) return
-    instance.eject(now, this.#options.random())
+    if (!lost) {
+      if (instance.ejectedUntil !== 0) this.#ejected--
+      return instance.answered()
+    }
+    if (era !== instance.era) return
+    if (instance.lost()) this.#eject(instance)
+    if (this.#awake === "first") this.#connect([])
+  }
+
+  #eject(instance: Instance): void {
+    const { random, ticks } = this.#options
+    const isNew = instance.ejectedUntil === 0
+    if (this.#ejected + Number(isNew) > this.instances.length * ejectable) return
+    if (isNew) this.#ejected++
+    instance.eject(ticks(), random())
+  }
+
+  /** Takes what has become of an instance. */
+  #become(instance: Instance, change: () => void): void {
+    const [wasReachable, wasHopeful] = [instance.reachable, instance.isHopeful]
+    change()
+    if (!this.instances.includes(instance)) return
+    this.#reachable += Number(instance.reachable) - Number(wasReachable)
+    this.#hopeful += Number(instance.isHopeful) - Number(wasHopeful)
+    this.#connect([instance])
+    if (this.#reachable > 0 || (wasHopeful && this.#hopeful === 0)) this.#tell()
   }
 
   /** Takes the endpoints as they are now. */
@@ -170,30 +243,47 @@ export class Pool {
     }
     const gone = [...this.#members].filter(([key]) => !wanted.has(key))
     for (const [key, endpoint] of wanted) {
-      if (this.#members.has(key)) continue
-      this.#members.set(key, yield* this.#join(endpoint, yield* Scope.fork(scope)))
+      if (!this.#members.has(key)) yield* this.#join(key, endpoint, yield* Scope.fork(scope))
     }
     for (const [key] of gone) this.#members.delete(key)
-    const instances = [...wanted.keys()].map((key) => this.#members.get(key)!.instance)
-    if (instances.length !== this.instances.length || instances.some((one, i) => one !== this.instances[i])) {
-      this.instances = instances
-    }
-    this.#resolved = true
-    this.#connect()
-    this.tell()
+    this.#place([...wanted.keys()].flatMap((key) => this.#members.get(key)?.instance ?? []))
     yield* Effect.forEach(gone, ([, member]) => Scope.close(member.scope, Exit.void), { discard: true })
   })
 
-  readonly #join = Effect.fnUntraced(function* (this: Pool, endpoint: Known, scope: Scope.Closeable) {
-    const { connections, serving } = this.#options
+  #place(instances: ReadonlyArray<Instance>): void {
+    if (instances.length !== this.instances.length || instances.some((one, i) => one !== this.instances[i])) {
+      this.instances = instances
+    }
+    const count = (is: (instance: Instance) => boolean) => instances.filter(is).length
+    this.#reachable = count(({ reachable }) => reachable)
+    this.#hopeful = count(({ isHopeful }) => isHopeful)
+    this.#ejected = count(({ ejectedUntil }) => ejectedUntil !== 0)
+    this.#resolved = true
+    this.#connect(instances)
+    this.#tell()
+  }
+
+  /** An endpoint that no connection can be made to is left out: the others are none the worse for it. */
+  readonly #join = (key: string, endpoint: Known, scope: Scope.Closeable): Effect.Effect<void> =>
+    Effect.catchCause(this.#member(key, endpoint, scope), (cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause)
+        : Effect.andThen(
+            Scope.close(scope, Exit.void),
+            Effect.logWarning("grpc endpoint left out").pipe(Effect.annotateLogs("address", endpoint.address))
+          )
+    )
+
+  readonly #member = Effect.fnUntraced(function* (this: Pool, key: string, endpoint: Known, scope: Scope.Closeable) {
+    const { connections, serving, ticks } = this.#options
     const connection = yield* Scope.provide(RcMap.get(connections, placeOf(endpoint)), scope)
     const instance = new Instance(endpoint.address, weightOf(endpoint), connection, serving === undefined || undefined)
-    const stop = connection.onChange((now) => {
-      if (instance.ready && now !== "ready") this.#lostAt = this.now()
-      instance.ready = now === "ready"
-      this.#connect()
-      this.tell()
-    })
+    const stop = connection.onChange((state: Connectivity) =>
+      this.#become(instance, () => {
+        if (instance.ready && state !== "ready") this.#lostAt = ticks()
+        instance.become(state, ticks())
+      })
+    )
     yield* Scope.addFinalizer(
       scope,
       Effect.sync(() => {
@@ -202,19 +292,25 @@ export class Pool {
       })
     )
     if (serving !== undefined) {
-      const said = (state: boolean | undefined) => {
-        instance.serving = state
-        this.tell()
-      }
+      const said = (state: boolean | undefined) =>
+        this.#become(instance, () => {
+          instance.serving = state
+        })
       yield* Effect.forkIn(Serving.follow(connection, serving, said), scope)
     }
-    return { instance, scope }
+    this.#members.set(key, { instance, scope })
   })
+
+  /** No further list will come: the last one stays, or there is none. */
+  settle(): void {
+    if (!this.#resolved) this.#place([])
+  }
 
   close(): void {
     this.#closed = true
     this.instances = []
-    this.tell()
+    this.#reachable = 0
+    this.#tell()
   }
 }
 
@@ -235,13 +331,18 @@ const keyOf = (endpoint: Known): string => JSON.stringify([placeOf(endpoint), we
 /** A pool that follows its endpoints as long as its scope. */
 export const make = (options: PoolOptions): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const pool = new Pool(options, yield* Breaker.make(options.settings))
+    const run = yield* FiberSet.makeRuntime<never>()
+    const pool = new Pool(options, yield* Breaker.make(options.settings), run)
     const scope = yield* Effect.scope
     yield* Effect.addFinalizer(() => Effect.sync(() => pool.close()))
-    yield* Effect.forkScoped(
-      Stream.runForEach(options.endpoints, (endpoints) => pool.update(endpoints, scope)),
-      // A fixed list is there at once.
-      { startImmediately: true }
+    const followed = Effect.exit(
+      Effect.suspend(() => Stream.runForEach(options.endpoints, (endpoints) => pool.update(endpoints, scope)))
     )
+    const settled = Effect.flatMap(followed, (exit) => {
+      pool.settle()
+      return Effect.logWarning("grpc resolver ended", Exit.isFailure(exit) ? exit.cause : "without a failure")
+    })
+    // A fixed list is there at once.
+    yield* Effect.forkScoped(settled, { startImmediately: true })
     return pool
   })
