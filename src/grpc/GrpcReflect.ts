@@ -107,14 +107,20 @@ const entriesOf = (entries: ReflectServer["metadata"] = []): Effect.Effect<Entri
 
 const settings = Schema.decodeSync(GrpcConfig.schema)({})
 
+/** In the words of {@link ReflectTls}: no configuration is read here. */
+const names: Tls.Names = { ca: "ca", cert: "certificate", key: "key" }
+
 const credentialsOf = (tls: ReflectTls | undefined): Effect.Effect<Tls.MakeCredentials, ReflectError, Scope.Scope> =>
-  Tls.client({
-    tls: tls === undefined ? "disable" : tls.identity === undefined ? "server" : "mutual",
-    tlsCaFile: tls?.ca ?? "",
-    tlsCertFile: tls?.identity?.certificate ?? "",
-    tlsKeyFile: tls?.identity?.key ?? "",
-    tlsReload: Duration.infinity
-  }).pipe(Effect.mapError(({ message }) => invalid(message)))
+  Tls.client(
+    {
+      tls: tls === undefined ? "disable" : tls.identity === undefined ? "server" : "mutual",
+      tlsCaFile: tls?.ca ?? "",
+      tlsCertFile: tls?.identity?.certificate ?? "",
+      tlsKeyFile: tls?.identity?.key ?? "",
+      tlsReload: Duration.infinity
+    },
+    names
+  ).pipe(Effect.mapError(({ message }) => invalid(message)))
 
 /** A connection of its own, open as long as the scope. */
 const open = Effect.fnUntraced(function* ({ address, deadline = "5 seconds", tls, ...server }: ReflectServer) {

@@ -305,6 +305,7 @@ describe("certificates that are replaced", () => {
       files.put("cert.pem", "server-2.pem")
       yield* look("grpc certificates replaced")
       assert.strictEqual(yield* subjectOf(address), "server 2")
+      assert.isEmpty((yield* (yield* LogRecorder).lines).filter(({ level }) => level === "warn"))
       assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
       assert.strictEqual(open.destroyed, false)
     }).pipe(Effect.provide(LoggerTest))
@@ -322,6 +323,17 @@ describe("certificates that are replaced", () => {
       files.put("key.pem", "two.key")
       yield* look("grpc certificates replaced")
       assert.strictEqual(yield* subjectOf(address), "server 2")
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.effect("by one for other names are warned of: clients may not believe it", () =>
+    Effect.gen(function* () {
+      const { files, look, settings } = yield* replacing
+      yield* serve({ ...settings, tls: "server" })
+      files.put("cert.pem", "elsewhere.pem")
+      const line = yield* look("grpc certificate has other names than before")
+      const names = { names: "DNS:elsewhere.example", names_before: "DNS:localhost, IP Address:127.0.0.1" }
+      assert.deepInclude(line, { level: "warn", side: "server", ...names })
     }).pipe(Effect.provide(LoggerTest))
   )
 

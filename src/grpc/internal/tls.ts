@@ -22,11 +22,16 @@ interface Material {
   readonly context: tls.SecureContext
   /** When our certificate ends, in milliseconds of the epoch; Infinity without one. */
   readonly expires: number
+  /** Whom our certificate is for, as Node writes it; empty without one. */
+  readonly names: string
 }
 
 const keys = { cert: "grpc.tls_cert_file", key: "grpc.tls_key_file", ca: "grpc.tls_ca_file" } as const
 
 type Kind = keyof typeof keys
+
+/** What the files are called where no section `grpc` is. */
+export type Names = { readonly [K in Kind]: string }
 
 const contents: Readonly<Record<Kind, string>> = {
   cert: "certificates, ours first",
@@ -34,29 +39,36 @@ const contents: Readonly<Record<Kind, string>> = {
   ca: "certificates"
 }
 
-type Paths = { readonly [K in Kind]?: string }
+interface File {
+  readonly path: string
+  readonly name: string
+}
+
+type Files = { readonly [K in Kind]?: File }
 
 type Pems = { readonly [K in Kind]?: Buffer }
 
 /** A server proves who it is, a client in mutual; a server of mutual knows its clients by authorities of its own. */
-const pathsOf = ({ tls, tlsCaFile, tlsCertFile, tlsKeyFile }: TlsSettings, side: Side): Paths => ({
-  ...(side === "server" || tls === "mutual" ? { cert: tlsCertFile, key: tlsKeyFile } : {}),
-  ...(tlsCaFile !== "" || (side === "server" && tls === "mutual") ? { ca: tlsCaFile } : {})
+const filesOf = ({ tls, tlsCaFile, tlsCertFile, tlsKeyFile }: TlsSettings, side: Side, names: Names): Files => ({
+  ...(side === "server" || tls === "mutual"
+    ? { cert: { path: tlsCertFile, name: names.cert }, key: { path: tlsKeyFile, name: names.key } }
+    : {}),
+  ...(tlsCaFile !== "" || (side === "server" && tls === "mutual") ? { ca: { path: tlsCaFile, name: names.ca } } : {})
 })
 
-const rejected = (kind: Kind, source: string, actual: string): InvalidConfig =>
+const rejected = ({ name, path }: File, expected: string, actual: string): InvalidConfig =>
   new InvalidConfig({
-    reason: new Rejected({
-      issues: [{ source, path: keys[kind], expected: `a PEM file with ${contents[kind]}`, actual }]
-    })
+    reason: new Rejected({ issues: [{ source: path === "" ? "default" : path, path: name, expected, actual }] })
   })
 
-const read = (paths: Paths): Effect.Effect<Pems, InvalidConfig> =>
+const pemOf = (kind: Kind): string => `a PEM file with ${contents[kind]}`
+
+const read = (files: Files): Effect.Effect<Pems, InvalidConfig> =>
   Effect.map(
-    Effect.forEach(Object.entries(paths) as ReadonlyArray<[Kind, string]>, ([kind, path]) =>
-      path === ""
-        ? Effect.fail(rejected(kind, "default", "none"))
-        : Effect.map(readPem(path, keys[kind], contents[kind]), (pem) => [kind, pem] as const)
+    Effect.forEach(Object.entries(files) as ReadonlyArray<[Kind, File]>, ([kind, file]) =>
+      file.path === ""
+        ? Effect.fail(rejected(file, pemOf(kind), "none"))
+        : Effect.map(readPem(file.path, file.name, contents[kind]), (pem) => [kind, pem] as const)
     ),
     Object.fromEntries
   )
@@ -72,39 +84,42 @@ const certificatesOf = (pem: Buffer): ReadonlyArray<X509Certificate> =>
   (pem.toString("latin1").match(block) ?? []).map((text) => new X509Certificate(text))
 
 /** OpenSSL passes over what it cannot read among certificates, so each is looked at. */
-const check = (pems: Pems, paths: Paths): Result.Result<Material, InvalidConfig> => {
+const check = (pems: Pems, files: Files): Result.Result<Material, InvalidConfig> => {
+  const misfit = (kind: Kind, actual: string) => Result.fail(rejected(files[kind]!, pemOf(kind), actual))
   const attempt = <A>(kind: Kind, run: () => A) =>
     Result.try({
       try: run,
-      catch: (error) => rejected(kind, paths[kind] ?? "", (error as NodeJS.ErrnoException).code ?? "an error")
+      catch: (error) => rejected(files[kind]!, pemOf(kind), (error as NodeJS.ErrnoException).code ?? "an error")
     })
   return Result.gen(function* () {
     const cutOff = (Object.keys(pems) as ReadonlyArray<Kind>).find((kind) => isCutOff(pems[kind]!))
-    if (cutOff !== undefined) return yield* Result.fail(rejected(cutOff, paths[cutOff]!, "a part of such a file"))
+    if (cutOff !== undefined) return yield* misfit(cutOff, "a part of such a file")
     const { ca, cert, key } = pems
     if (ca !== undefined) {
       const authorities = yield* attempt("ca", () => certificatesOf(ca))
-      if (authorities.length === 0) return yield* Result.fail(rejected("ca", paths.ca!, "no certificate"))
+      if (authorities.length === 0) return yield* misfit("ca", "no certificate")
     }
     // TLS 1.2 at least. A session that is resumed is not verified again, so a withdrawn authority would go on: none is.
     const options = { ...pems, minVersion: "TLSv1.2" as const, secureOptions: constants.SSL_OP_NO_TICKET }
     if (cert === undefined || key === undefined) {
-      return { options, context: yield* attempt("ca", () => tls.createSecureContext(options)), expires: Infinity }
+      const context = yield* attempt("ca", () => tls.createSecureContext(options))
+      return { options, context, expires: Infinity, names: "" }
     }
     const [own] = yield* attempt("cert", () => certificatesOf(cert))
-    if (own === undefined) return yield* Result.fail(rejected("cert", paths.cert!, "no certificate"))
+    if (own === undefined) return yield* misfit("cert", "no certificate")
     const ownKey = yield* attempt("key", () => createPrivateKey(key))
     if (!own.checkPrivateKey(ownKey)) {
-      return yield* Result.fail(rejected("key", paths.key!, "the key of another certificate"))
+      const expected = `the key of ${files.cert!.path}`
+      return yield* Result.fail(rejected(files.key!, expected, "the key of another certificate"))
     }
     const context = yield* attempt("cert", () => tls.createSecureContext(options))
-    return { options, context, expires: own.validToDate.getTime() }
+    return { options, context, expires: own.validToDate.getTime(), names: own.subjectAltName ?? own.subject }
   })
 }
 
-const load = (paths: Paths): Effect.Effect<readonly [Pems, Material], InvalidConfig> =>
-  Effect.flatMap(read(paths), (pems) =>
-    Effect.map(Effect.fromResult(check(pems, paths)), (material) => [pems, material] as const)
+const load = (files: Files): Effect.Effect<readonly [Pems, Material], InvalidConfig> =>
+  Effect.flatMap(read(files), (pems) =>
+    Effect.map(Effect.fromResult(check(pems, files)), (material) => [pems, material] as const)
   )
 
 const same = (one: Pems, other: Pems): boolean =>
@@ -125,21 +140,23 @@ const tellHealth = (component: string, expires: number): Effect.Effect<void> =>
 
 /**
  * Reads the files, and again every `tlsReload`, until the scope closes. What works is given to `apply`; files that do
- * not, such as a certificate whose key is not there yet, change nothing.
+ * not, such as a certificate whose key is not there yet, change nothing. One for other names may be what is wanted, so it
+ * is taken, and warned of.
  */
 const follow = (
   settings: TlsSettings,
   side: Side,
+  names: Names,
   apply: (material: Material) => void
 ): Effect.Effect<void, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
-    const paths = pathsOf(settings, side)
+    const files = filesOf(settings, side, names)
     const component = `grpc.${side}.tls`
-    let [pems, material] = yield* load(paths)
+    let [pems, material] = yield* load(files)
     let problem = ""
     apply(material)
     const look = Effect.gen(function* () {
-      const loaded = yield* Effect.result(load(paths))
+      const loaded = yield* Effect.result(load(files))
       if (Result.isFailure(loaded)) {
         // Once, not at every look.
         if (loaded.failure.message !== problem) yield* Effect.logError("grpc certificates not replaced", loaded.failure)
@@ -147,9 +164,15 @@ const follow = (
       } else {
         problem = ""
         if (!same(pems, loaded.success[0])) {
+          const before = material.names
           ;[pems, material] = loaded.success
           apply(material)
           yield* Effect.logInfo("grpc certificates replaced").pipe(Effect.annotateLogs({ side }))
+          if (material.names !== before) {
+            yield* Effect.logWarning("grpc certificate has other names than before").pipe(
+              Effect.annotateLogs({ side, names: material.names, names_before: before })
+            )
+          }
         }
       }
       yield* tellHealth(component, material.expires)
@@ -180,7 +203,7 @@ export const server = (settings: TlsSettings): Effect.Effect<ServerTls | undefin
     if (settings.tls === "disable") return undefined
     const servers = new Set<tls.Server>()
     let options: tls.SecureContextOptions = {}
-    yield* follow(settings, "server", (material) => {
+    yield* follow(settings, "server", keys, (material) => {
       options = material.options
       for (const server of servers) server.setSecureContext(options)
     })
@@ -296,13 +319,18 @@ class Credentials extends grpc.ChannelCredentials {
  * life of the scope: a connection that is made after a reload has the new certificates, older ones go on. The server's
  * certificate must be for the host of the channel's target, or for its option `grpc.ssl_target_name_override`.
  *
+ * - `names`: what errors call the files; the keys of the section when not given
+ *
  * Fails when a file that it needs is missing or does not fit.
  */
-export const client = (settings: TlsSettings): Effect.Effect<MakeCredentials, InvalidConfig, Scope.Scope> =>
+export const client = (
+  settings: TlsSettings,
+  names: Names = keys
+): Effect.Effect<MakeCredentials, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     if (settings.tls === "disable") return () => grpc.credentials.createInsecure()
     let current: tls.SecureContext | undefined
-    yield* follow(settings, "client", ({ context }) => {
+    yield* follow(settings, "client", names, ({ context }) => {
       current = context
     })
     return (tell: (failure: string | undefined) => void) => new Credentials(() => current!, tell)
