@@ -196,6 +196,42 @@ describe("the budget", () => {
   )
 })
 
+describe("an instance that says nothing any more", () => {
+  const freeze = Effect.fnUntraced(function* (calls: number, watches: number) {
+    const target = Grpc.endpoints([first, "10.0.0.2:1"])
+    const { game, network, to } = yield* setUp({ breakerFailures: 0 }, { target })
+    const streams = yield* to(StreamApi, { target })
+    network.behaviourOf = () => (call) => call.listener.onHeaders({ get: () => [], toJSON: () => ({}) })
+    for (let i = 0; i < watches; i++) yield* Effect.forkChild(Stream.runDrain(streams.watch({ playerId: "p1" })))
+    yield* Effect.promise(() => new Promise(setImmediate))
+    network.behaviourOf = ({ address }) => (address === first ? Fake.ignore : Fake.answer)
+    const fibers = yield* Effect.forEach(Array.from({ length: calls }), () =>
+      Effect.forkChild(Effect.exit(game.getPlayer({ playerId: "p1" })))
+    )
+    yield* Effect.promise(() => new Promise(setImmediate))
+    const before = network.arrived.length
+    // The driver's deadlines.
+    for (const call of network.arrived.filter(({ deadline }) => deadline === 500)) {
+      if (call.address === first) Fake.timeOut(call)
+    }
+    for (let i = 0; i < 8; i++) yield* TestClock.adjust("100 millis")
+    assert.isTrue((yield* Effect.forEach(fibers, Fiber.join)).every(Exit.isSuccess))
+    return network.arrived.length - before
+  })
+
+  it.effect("costs each call of a burst one try, however many there are", () =>
+    Effect.gen(function* () {
+      assert.isAtMost(yield* freeze(1000, 0), 501)
+    })
+  )
+
+  it.effect("costs a call one try also beside many open streams", () =>
+    Effect.gen(function* () {
+      yield* freeze(40, 200)
+    })
+  )
+})
+
 describe("an instance", () => {
   it.effect("is left alone for a while after five calls in a row were lost, then tried by one", () =>
     Effect.gen(function* () {
@@ -407,6 +443,19 @@ describe("the circuit breaker", () => {
       network.behaviourOf = () => Fake.lose
       for (let i = 0; i < 50; i++) yield* read()
       assert.strictEqual(network.arrived.length, 50)
+    })
+  )
+})
+
+describe("a deadline that is shorter than a try needs", () => {
+  it.effect("says nothing of a server", () =>
+    Effect.gen(function* () {
+      const { network, read, write } = yield* setUp({ breakerFailures: 5 }, { target: Grpc.endpoints([first]) })
+      network.behaviourOf = () => Fake.timeOut
+      for (let i = 0; i < 30; i++) yield* write({ deadline: "5 millis" })
+      assert.strictEqual(network.arrived.length, 30)
+      network.behaviourOf = () => Fake.answer
+      assert.strictEqual(yield* read(), "OK")
     })
   )
 })

@@ -11,11 +11,14 @@ const answersAtMost = 10
  * servers that work.
  */
 export class Budget {
+  /** Whether there is any try beyond the first. */
+  readonly isGiven: boolean
   readonly #share: number
   #saved: number
   #savedForAnswers = 0
 
   constructor(share: number) {
+    this.isGiven = share > 0
     this.#share = share
     this.#saved = share === 0 ? 0 : atFirst
   }

@@ -35,6 +35,10 @@ export interface Caller {
 /** The longest first pause before a further try, doubled for each, and the longest of all, in milliseconds. */
 const [firstPause, longestPause] = [20, 1000]
 
+const ignore = (): void => {}
+
+const tooSlow = "the try took too long"
+
 /** A deadline that comes later than this was kept from coming, as the answers were: this process stood still. */
 const longestDelay = 100
 
@@ -112,8 +116,12 @@ export abstract class Invocation implements ClientListener {
   #era = 0
   #call: ClientCall | undefined
   #attempts = 0
-  /** When the try must have ended. */
+  /** When the try must have ended, and how long it has until then. */
   #tryDeadline = Infinity
+  #tryMillis = Infinity
+  /** The try is not waited for any longer. */
+  #isLate = false
+  #stopTimer: () => void = ignore
   /** A further try is put by for it. */
   #reserved = false
   #answered = false
@@ -202,19 +210,37 @@ export abstract class Invocation implements ClientListener {
     const now = pool.now()
     this.#attempts++
     this.#answered = false
-    this.#reserved =
+    this.#isLate = false
+    const mayRepeat =
       this.remote.idempotent &&
+      !this.remote.responseStream &&
       this.isWhole &&
+      pool.budget.isGiven &&
       this.#attempts < maxAttempts &&
-      now + attemptMillis < this.#deadline &&
-      pool.budget.take()
+      now + attemptMillis < this.#deadline
+    this.#reserved = mayRepeat && pool.budget.take()
     pool.begin(instance)
     this.#lost = instance
     this.#era = instance.era
-    this.#tryDeadline = this.#reserved && !this.remote.responseStream ? now + attemptMillis : this.#deadline
+    this.#tryDeadline = this.#reserved ? now + attemptMillis : this.#deadline
+    this.#tryMillis = this.#tryDeadline - now
+    if (mayRepeat && !this.#reserved) this.#askLater()
     this.#call = instance.connection.open(this.remote.path, this.#entries as Entries, this.#tryDeadline, this)
     this.#call.read()
     this.onOpen(this.#call)
+  }
+
+  /** There is no further try put by for this one: when it has had its time there may be. */
+  #askLater(): void {
+    const { attemptMillis, pool } = this.caller
+    const instance = this.#instance!
+    this.#stopTimer = pool.after(attemptMillis, () => {
+      if (this.#era === instance.era && !pool.budget.take())
+        return this.#left > attemptMillis ? this.#askLater() : undefined
+      this.#reserved = this.#era === instance.era
+      this.#isLate = true
+      this.#call!.cancel()
+    })
   }
 
   onHeaders(metadata: Metadata): void {
@@ -222,8 +248,10 @@ export abstract class Invocation implements ClientListener {
     this.#report(this.#options.onHeaders, metadata)
   }
 
-  onEnd(ended: Ended): void {
+  onEnd(driver: Ended): void {
     const { pool } = this.caller
+    this.#stopTimer()
+    const ended = this.#isLate ? { ...driver, code: 4, details: tooSlow } : driver
     const instance = this.#instance!
     if (this.#over) {
       if (this.#reserved) pool.budget.giveBack()
@@ -240,7 +268,7 @@ export abstract class Invocation implements ClientListener {
     // that has run.
     const saysNothing =
       ended.isUnread === true ||
-      (ended.code === 4 && pool.now() - this.#tryDeadline > longestDelay) ||
+      (ended.code === 4 && (pool.now() - this.#tryDeadline > longestDelay || this.#isHasty)) ||
       (this.remote.responseStream && (this.#answered || !this.isWhole))
     pool.end(instance, this.#era, saysNothing ? undefined : isLoss(error))
     const pause = this.#pauseBefore(ended, error)
@@ -258,12 +286,23 @@ export abstract class Invocation implements ClientListener {
     const { maxAttempts, pool, random } = this.caller
     const pause = random() * Math.min(longestPause, firstPause * 2 ** (this.#attempts - 1))
     const may = this.isWhole && isRepeatable(error) && this.#attempts < maxAttempts && this.#left > pause
-    if (!this.#reserved && !(may && pool.budget.take())) return undefined
     // A server that takes too long is no better than one that says nothing.
     const answered = ended.code !== 4 && (this.#answered || Object.keys(ended.trailers.toJSON()).length > 0)
+    // What an instance takes with it that is ejected is no more than was on it: that needs no budget.
+    if (may && !answered && pool.budget.isGiven && this.#era !== this.#instance!.era) {
+      if (this.#reserved) pool.budget.giveBack()
+      return pause
+    }
+    if (!this.#reserved && !(may && pool.budget.take())) return undefined
     if (may && (!answered || pool.budget.takeAfterAnswer())) return pause
     pool.budget.giveBack()
     return undefined
+  }
+
+  /** Whether its caller gave it less time than a try needs: then its end says nothing of the server. */
+  get #isHasty(): boolean {
+    const { attemptMillis, deadlineMillis } = this.caller
+    return this.#tryMillis < Math.min(attemptMillis, deadlineMillis)
   }
 
   /** Tells the caller's code something. What it throws is a defect of its call. */

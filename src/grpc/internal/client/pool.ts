@@ -37,7 +37,7 @@ export interface PoolOptions {
 }
 
 /** Runs something in the scope of a pool. */
-type Run = (effect: Effect.Effect<void>) => void
+type Run = (effect: Effect.Effect<void>) => { readonly interruptUnsafe: () => void }
 
 interface Member {
   readonly instance: Instance
@@ -89,6 +89,12 @@ export class Pool {
     return this.#options.transport.now()
   }
 
+  /** Does something after a while; gives what keeps it from it. */
+  after(millis: number, action: () => void): () => void {
+    const fiber = this.#run(Effect.andThen(Effect.sleep(millis), Effect.sync(action)))
+    return () => fiber.interruptUnsafe()
+  }
+
   /** Connects, if it has not yet: to all instances, or one after the other until one is there. */
   wake(mode: "all" | "first"): void {
     if (this.#awake === mode || this.#awake === "all") return
@@ -119,12 +125,11 @@ export class Pool {
   #lookAgain(): void {
     if (this.#isLooking) return
     this.#isLooking = true
-    const look = Effect.sync(() => {
+    this.after(this.#patienceToConnect, () => {
       this.#isLooking = false
       this.#connect([])
       this.#tell()
     })
-    this.#run(Effect.andThen(Effect.sleep(this.#patienceToConnect), look))
   }
 
   /** Why there is no hope for a call that does not wait; nothing as long as there is some. */
