@@ -1,7 +1,10 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
-/** The metadata of a call, as every transport gives it: names in lower case, values of names in `-bin` as bytes. */
+/**
+ * The metadata of a call, as every transport gives it: names in lower case, values of names in `-bin` as bytes. Texts that
+ * were sent under one name arrive as one, joined by `, `: that is how HTTP takes them.
+ */
 export interface Metadata {
   /** All values of a name, in their order; none when it is not there. */
   get(name: string): ReadonlyArray<string | Buffer>
@@ -31,8 +34,9 @@ export class Call extends Context.Service<
     /** When it must have ended, in milliseconds of the epoch; Infinity when nobody said. */
     readonly deadline: number
     /**
-     * Sends a metadata entry before the first response; after that it is dropped. Lower-case name; bytes for a name in
-     * `-bin`, text for any other.
+     * Sends a metadata entry before the first response; after that it is dropped. Lower-case name, not one of HTTP/2's and
+     * gRPC's own; bytes for a name in `-bin`, for any other text of printable ASCII without blanks at its ends. A name that
+     * HTTP knows is sent once. Anything else is a defect.
      */
     readonly setHeader: (name: string, value: string | Buffer) => Effect.Effect<void>
     /** Sends a metadata entry with the status, after the last response; name and value as for `setHeader`. */

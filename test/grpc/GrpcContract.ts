@@ -28,6 +28,7 @@ import {
   type Time,
   Undeclared
 } from "./Game.ts"
+import { hostile } from "./HostileContract.ts"
 import { streams } from "./StreamContract.ts"
 
 const reasonOf = <A, E, R>(call: Effect.Effect<A, E, R>) =>
@@ -47,6 +48,7 @@ export const suite = <E>(name: string, layer: Backend<E>, clock: Time): void => 
   const passes = passing(clock)
   streams(name, layer, clock)
   callers(name, layer, clock)
+  hostile(name, layer, clock)
 
   const serving = (methods: { readonly [K in keyof Methods]?: (request: never) => unknown }) =>
     start(layer(), handlers(methods))

@@ -55,13 +55,13 @@ export const makePump: Effect.Effect<Pump, never, Scope.Scope> = Effect.gen(func
   }
 })
 
-/** Metadata that has arrived: texts of one name are joined, and blanks at the ends lost, as HTTP/2 may do. */
+/** Metadata that has arrived: texts of one name are joined, as by HTTP/2. */
 const metadataOf = (entries: Entries): Metadata => {
   const values: Record<string, Array<string | Buffer>> = Object.create(null)
   for (const [name, value] of entries) {
     const sent = (values[name.toLowerCase()] ??= [])
     if (typeof value !== "string") sent.push(value)
-    else sent[0] = sent.length === 0 ? value.trim() : `${String(sent[0])}, ${value.trim()}`
+    else sent[0] = sent.length === 0 ? value : `${String(sent[0])}, ${value}`
   }
   return { get: (name) => values[name.toLowerCase()] ?? [], toJSON: () => values }
 }

@@ -24,7 +24,8 @@ export const metadataRefusal = (metadata: Metadata, limit: number): Failure | un
 
 // What a Metadata of gRPC holds; names that begin with grpc- are the protocol's own.
 const validName = /^(?!grpc-)[0-9a-z_.-]+$/
-const validText = /^[ -~]*$/
+// HTTP/2 drops a value with a blank at an end.
+const validText = /^(?! )[ -~]*(?<! )$/
 
 /** What HTTP/2 forbids, and what gRPC itself says with every message. */
 const reserved = new Set([
