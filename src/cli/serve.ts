@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Config from "../config/Config.ts"
 import { GrpcConfig } from "../grpc/Grpc.ts"
 import { GrpcServer } from "../grpc/GrpcServer.ts"
+import { Leaderboard } from "../leaderboard/Leaderboard.ts"
 import { RedisConfig } from "../redis/Redis.ts"
 import { type Infra, type InfraKind, loadInfra } from "../services/infra.ts"
 import { loadService, type ServiceName } from "../services/services.ts"
@@ -40,6 +41,21 @@ const kindOf = (
   return env === "prod" && kind === "embedded" ? Effect.fail(new EmbeddedInProd()) : Effect.succeed(kind)
 }
 
+/** Which servers a service runs on, of those that its root has: a service may do without any. */
+export const placesOf = Effect.fnUntraced(function* (context: Context.Context<never>, kind: InfraKind) {
+  const places: Array<string> = []
+  const database = Context.getOption(context, PgClient.PgClient)
+  if (Option.isSome(database)) {
+    const { host, port, database: name } = database.value.config
+    places.push(`PostgreSQL (${kind}) on ${host}:${port}/${name}`)
+  }
+  if (Option.isSome(Context.getOption(context, Leaderboard))) {
+    const { addrs } = yield* Context.get(context, Config.Current).get(RedisConfig)
+    places.push(kind === "live" ? `Redis (live) on ${addrs.join(", ")}` : "leaderboards (embedded) in memory")
+  }
+  return places
+})
+
 /** Starts one service in the scope of the caller; tells what runs where, and how to try it. */
 const start = Effect.fnUntraced(function* (name: ServiceName, env: Config.Environment, kind: InfraKind, infra: Infra) {
   const { examples, main } = yield* loadService(name)
@@ -48,14 +64,11 @@ const start = Effect.fnUntraced(function* (name: ServiceName, env: Config.Enviro
   const grpc = yield* Context.get(context, Config.Current).get(GrpcConfig)
   yield* Process.serveUntilSignal(Duration.sum(Duration.sum(grpc.drainDelay, grpc.grace), closing))
   const address = yield* Context.get(context, GrpcServer).address
-  const { host, port, database } = Context.get(context, PgClient.PgClient).config
-  const redis = yield* Context.get(context, Config.Current).get(RedisConfig)
   const flag = address === flags.devAddress ? "" : `--addr ${address} `
   return {
     places: [
       `  ${name.padEnd(10)} gRPC on ${address}`,
-      `  ${"".padEnd(10)} PostgreSQL (${kind}) on ${host}:${port}/${database}`,
-      `  ${"".padEnd(10)} ${kind === "live" ? `Redis (live) on ${redis.addrs.join(", ")}` : "leaderboards (embedded) in memory"}`
+      ...(yield* placesOf(context, kind)).map((place) => `  ${"".padEnd(10)} ${place}`)
     ],
     // A server in prod has no reflection, so there is nothing to try.
     calls: env === "prod" ? [] : examples.map((example) => `  npx xdooria call ${flag}${example}`)

@@ -1,4 +1,3 @@
-import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { ConfigSection, Environment } from "../config/Config.ts"
@@ -14,16 +13,16 @@ import type { Infra } from "./infra.ts"
 /**
  * What `<service>/main.ts` exports, for the command line.
  *
- * - `main`: the composition root
+ * - `main`: the composition root; one that needs no servers but gRPC leaves `infra` out
  * - `sections`: what it reads of its configuration beside the rooms' sections
- * - `migrations`: its tables
+ * - `migrations`: its tables; none without a database
  * - `examples`: calls for a newcomer to try, as `method 'request'`
  */
 export interface Service {
   readonly main: (options: {
     readonly env: Environment
     readonly infra: Infra
-  }) => Layer.Layer<GrpcServer | PgClient, InvalidConfig | GrpcError | LoggerError | PgError | RedisFailure>
+  }) => Layer.Layer<GrpcServer, InvalidConfig | GrpcError | LoggerError | PgError | RedisFailure>
   readonly sections: ReadonlyArray<ConfigSection<unknown>>
   readonly migrations: ReadonlyArray<Migration>
   readonly examples: ReadonlyArray<string>

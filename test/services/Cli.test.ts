@@ -27,6 +27,7 @@ RealServer.embedded("xdooria on PgEmbedded", () => {
     Effect.gen(function* () {
       const serve = yield* ServeProcess.start([])
       const addr = yield* serve.address
+      assert.match(serve.output(), /PostgreSQL \(embedded\) on \S+\n +leaderboards \(embedded\) in memory\n/)
       const call = (method: string, ...rest: ReadonlyArray<string>) =>
         xdooria(["call", "--addr", addr, `game.GameService/${method}`, ...rest])
 
