@@ -29,7 +29,7 @@ const balancer = (kind: NonNullable<Grpc.ClientOptions["balancing"]>, seed: numb
     Effect.runSync
   )
 
-const choice: Balance.Choice = { now: 0, key: undefined, avoid: undefined }
+const choice: Balance.Choice = { now: 0, patience: 0, key: undefined, avoid: undefined }
 
 /** How many of so many calls each instance gets. */
 const spread = (balance: Balance.Balancer, among: ReadonlyArray<Instance>, calls: number, open = false) => {

@@ -3,15 +3,20 @@ import { hash, type Instance } from "./instance.ts"
 
 /** What a choice goes by. */
 export interface Choice {
-  /** In milliseconds of the epoch. */
+  /** On the pool's clock, in milliseconds. */
   readonly now: number
+  /** How long a key waits for an instance that is being connected to, in milliseconds. */
+  readonly patience: number
   /** Of consistent hashing. */
   readonly key: string | undefined
   /** The one that has just failed; taken only when there is no other. */
   readonly avoid: Instance | undefined
 }
 
-/** Chooses an instance that is available; nothing when none is. Has a state of its own, so each client has one. */
+/**
+ * Chooses an instance that is available; nothing when none is. For a key it may be one that is still being connected to:
+ * a call waits for it. Has a state of its own, so each client has one.
+ */
 export type Balancer = (instances: ReadonlyArray<Instance>, choice: Choice) => Instance | undefined
 
 const canTake = (instance: Instance, { avoid, now }: Choice): boolean => instance !== avoid && instance.isAvailable(now)
@@ -105,7 +110,8 @@ const consistentHash = (random: () => number): Balancer => {
     let best: Instance | undefined
     let bestLot = Infinity
     for (const instance of instances) {
-      if (!canTake(instance, choice)) continue
+      const isComing = instance !== choice.avoid && instance.isComing(choice.now, choice.patience)
+      if (!isComing && !canTake(instance, choice)) continue
       const lot = -Math.log(1 - mix(bits ^ instance.seed)) / instance.weight
       if (lot < bestLot) {
         best = instance

@@ -180,9 +180,13 @@ export class Pool {
   /** An instance for a call. Where all that can be reached are ejected, or only the one to avoid, it is one of those. */
   pick(balancer: Balancer, key: string | undefined, avoid: Instance | undefined): Instance | undefined {
     if (this.#reachable === 0) return undefined
-    // No time passes where nothing is ejected.
-    const now = this.#ejected === 0 ? 0 : this.#options.ticks()
-    const chosen = balancer(this.instances, { now, key, avoid })
+    // No time passes where nothing is ejected and no key waits.
+    const now = this.#ejected === 0 && key === undefined ? 0 : this.#options.ticks()
+    const chosen = balancer(this.instances, { now, patience: this.#patienceToConnect, key, avoid })
+    if (chosen !== undefined && !chosen.reachable) {
+      this.#lookAgain()
+      return undefined
+    }
     if (chosen !== undefined || (this.#awake === "first" && this.#isAnotherComing())) return chosen
     return (
       this.instances.find((instance) => instance.reachable && instance !== avoid) ??
