@@ -62,22 +62,33 @@ export const make = ({ breakerFailures, breakerOpen }: GrpcSettings): Effect.Eff
       tripPolicy: CircuitBreaker.consecutive(breakerFailures),
       openDuration: Schedule.exponential(breakerOpen).pipe(Schedule.upTo({ duration: longest }))
     }).pipe(Effect.provide(store as Context.Context<CircuitBreaker.CircuitBreakerStore>))
+    const isClosed = Effect.map(circuit.state(key), ({ _tag }) => _tag === "Closed").pipe(Effect.orDie)
+    let isFailing = false
     let suspicious = false
+    const judge = Effect.map(isClosed, (closed) => {
+      suspicious = isFailing || !closed
+    })
 
     const execute = <A>(call: Call<A>) =>
-      circuit.execute(call, {
-        key,
-        classify: (exit: Exit.Exit<A, DomainError>) => {
-          const outcome = classify(exit)
-          if (outcome._tag !== "Ignored") suspicious = outcome._tag === "Failure"
-          return outcome
-        }
-      })
+      Effect.ensuring(
+        circuit.execute(call, {
+          key,
+          classify: (exit: Exit.Exit<A, DomainError>) => {
+            const outcome = classify(exit)
+            if (outcome._tag !== "Ignored") isFailing = outcome._tag === "Failure"
+            return outcome
+          }
+        }),
+        judge
+      )
 
     return {
       isSuspicious: () => suspicious,
       guard: (call, refused) => Effect.catchIf(execute(call), isRejection, refused),
-      // It may be open already: then it has no use for the outcome.
-      told: (outcome) => Effect.catchIf(execute(outcome), isRejection, () => outcome)
+      // One that began before the circuit opened is not the one that tries it again.
+      told: (outcome) =>
+        Effect.flatMap(isClosed, (closed) =>
+          closed ? Effect.catchIf(execute(outcome), isRejection, () => outcome) : outcome
+        )
     }
   })
