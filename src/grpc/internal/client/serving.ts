@@ -41,24 +41,45 @@ const ready = (connection: Connection): Effect.Effect<void> =>
     return Effect.sync(stop)
   })
 
-/** How long after the end of a watch the next one begins. */
-const pause = Duration.seconds(1)
+/** How long after the end of a watch the next one begins, and how long one may say nothing at first. */
+const [pause, patience] = [Duration.seconds(1), Duration.seconds(1)]
+
+/** With these a watch ends that may go on elsewhere: OK, CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
+const ends: ReadonlySet<number> = new Set([0, 1, 4, 14])
 
 /**
  * Follows what the health service of an instance says of a service, for ever. One without a health service counts as
- * serving; as long as one does not say anything, nothing is known of it.
+ * serving. Its last word holds from the end of a watch to the next, but not over the loss of its connection; one that
+ * refuses to tell, or says nothing for a second, counts as not serving.
  */
 export const follow = (
   connection: Connection,
   service: string,
   said: (serving: boolean | undefined) => void
-): Effect.Effect<never> =>
-  Effect.forever(
+): Effect.Effect<never> => {
+  let missed = false
+  return Effect.forever(
     Effect.gen(function* () {
       yield* ready(connection)
-      const code = yield* watch(connection, service, said)
-      said(code === unimplemented || undefined)
+      let heard = false
+      const hear = (serving: boolean) => {
+        heard = true
+        said(serving)
+      }
+      const mute = Effect.andThen(
+        Effect.sleep(patience),
+        Effect.suspend(() => {
+          if (!heard) said(false)
+          return Effect.never
+        })
+      )
+      const code = yield* Effect.raceFirst(watch(connection, service, hear), mute)
+      if (code === unimplemented) said(true)
+      else if (!ends.has(code) || (!heard && missed)) said(false)
+      else if (connection.connectivity() !== "ready") said(undefined)
+      missed = !heard
       // It can have one after a restart.
       yield* Effect.sleep(Duration.times(pause, yield* Random.nextBetween(0.8, 1.2)))
     })
   )
+}
