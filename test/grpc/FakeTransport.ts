@@ -24,6 +24,8 @@ export interface Arrived {
   readonly deadline: number
   readonly listener: ClientListener
   cancelled: boolean
+  /** How many messages it has asked for. */
+  reads: number
 }
 
 /** What a server does with a call. */
@@ -88,10 +90,12 @@ class FakeConnection implements Connection {
 
   readonly open: Connection["open"] = (path, metadata, deadline, listener) => {
     const { address } = this.place
-    const call: Arrived = { address, path, metadata, deadline, listener, cancelled: false }
+    const call: Arrived = { address, path, metadata, deadline, listener, cancelled: false, reads: 0 }
     this.#network.arrived.push(call)
     return {
-      read: () => {},
+      read: () => {
+        call.reads++
+      },
       send: (_, sent) => sent(),
       halfClose: () => queueMicrotask(() => this.#network.behaviourOf(call)(call)),
       cancel: () => {

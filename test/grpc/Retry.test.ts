@@ -1,6 +1,7 @@
 // When the client tries again, where, how often, and when it leaves a server or a target alone.
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -352,6 +353,100 @@ describe("an instance", () => {
   )
 })
 
+describe("an instance whose health is watched", () => {
+  const watched = { target: Grpc.endpoints([first]), onlyServing: true }
+  const turn = Effect.promise(() => new Promise(setImmediate))
+
+  it.effect("keeps its last word from the end of a watch to the next, but no longer", () =>
+    Effect.gen(function* () {
+      const { game, network } = yield* setUp({}, watched)
+      const watches: Array<Fake.Arrived> = []
+      network.behaviourOf = (call) => {
+        if (!call.path.endsWith("/Watch")) return Fake.answer
+        watches.push(call)
+        return Fake.ignore
+      }
+      const read = Effect.map(Effect.exit(game.getPlayer({ playerId: "p1" })), tagOf)
+      const waiting = yield* Effect.forkChild(read)
+      yield* turn
+      watches[0]!.listener.onMessage(Buffer.from([8, 1]))
+      assert.strictEqual(yield* Fiber.join(waiting), "OK")
+      Fake.decline(watches[0]!)
+      for (let i = 0; i < 12; i++) {
+        assert.strictEqual(yield* read, "OK")
+        yield* TestClock.adjust("100 millis")
+      }
+      yield* turn
+      assert.strictEqual(watches.length, 2)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* read, "Unavailable")
+      watches[1]!.listener.onMessage(Buffer.from([8, 1]))
+      assert.strictEqual(yield* read, "OK")
+    })
+  )
+
+  it.effect("that does not tell of it, or says nothing, does not serve", () =>
+    Effect.gen(function* () {
+      const denied: Fake.Behaviour = (call) =>
+        call.listener.onEnd({ code: 7, details: "", trailers: { get: () => [], toJSON: () => ({}) }, sent: true })
+      for (const behaviour of [denied, Fake.ignore, Fake.decline]) {
+        const { network, to } = yield* setUp({}, watched)
+        const streams = yield* to(StreamApi, watched)
+        network.behaviourOf = () => behaviour
+        assert.strictEqual(yield* run(Stream.runDrain(streams.watch({ playerId: "p1" }))), "Unavailable")
+      }
+    })
+  )
+})
+
+describe("a stream", () => {
+  it.effect("of messages without a byte is read ahead only so far", () =>
+    Effect.gen(function* () {
+      const { network, to } = yield* setUp()
+      const streams = yield* to(StreamApi, { target: Grpc.endpoints(addresses) })
+      network.behaviourOf = () => (call) => {
+        for (let i = 0; i < 10_000 && call.reads > i; i++) call.listener.onMessage(Buffer.alloc(0))
+      }
+      yield* Effect.forkChild(Stream.runForEach(streams.watch({ playerId: "p1" }), () => Effect.never))
+      for (let i = 0; i < 3; i++) yield* Effect.promise(() => new Promise(setImmediate))
+      assert.isAtMost(network.arrived[0]!.reads, 2100)
+    })
+  )
+
+  it.effect("of requests that fails when the server has answered is too late", () =>
+    Effect.gen(function* () {
+      const { network, to } = yield* setUp()
+      const streams = yield* to(StreamApi, { target: Grpc.endpoints(addresses) })
+      for (const [end, tag] of [
+        [Fake.absent, "UnexpectedStatus"],
+        [Fake.answer, "OK"]
+      ] as const) {
+        const [late, gate] = yield* Effect.all([Deferred.make<never, Error>(), Deferred.make<void>()])
+        const talk = streams.talk(Stream.fromEffect(Deferred.await(late)))
+        const call = yield* Effect.forkChild(Effect.exit(Stream.runForEach(talk, () => Deferred.await(gate))))
+        yield* Effect.promise(() => new Promise(setImmediate))
+        const arrived = network.arrived.at(-1)!
+        arrived.listener.onMessage(Buffer.alloc(0))
+        yield* Effect.promise(() => new Promise(setImmediate))
+        end(arrived)
+        yield* Deferred.fail(late, new Error("late"))
+        yield* Effect.promise(() => new Promise(setImmediate))
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual(tagOf(yield* Fiber.join(call)), tag)
+      }
+    })
+  )
+
+  it.effect("of requests with a bad one has an unknown outcome: others were sent", () =>
+    Effect.gen(function* () {
+      const { to } = yield* setUp()
+      const streams = yield* to(StreamApi, { target: Grpc.endpoints(addresses) })
+      const requests = Stream.fromIterable([{ playerId: "p1" }, undefined as never])
+      assert.strictEqual(yield* run(streams.sum(requests)), "OutcomeUnknown")
+    })
+  )
+})
+
 describe("the first instance of several", () => {
   const setUpFirst = setUp({ breakerFailures: 0 }, { target: Grpc.endpoints(addresses), balancing: "pick_first" })
   const [, second] = addresses as [string, string]
@@ -434,6 +529,28 @@ describe("the circuit breaker", () => {
       network.behaviourOf = () => Fake.answer
       for (let i = 0; i < 6; i++) assert.strictEqual(yield* read(), "OK")
       assert.strictEqual(Object.keys(network.counts(before)).length, 3)
+    })
+  )
+
+  it.effect("takes no call that began before it opened for the one that tries again", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 4 })
+      network.behaviourOf = () => Fake.ignore
+      const call = game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n })
+      const calls = yield* Effect.forEach(Array.from({ length: 10 }), () => Effect.forkChild(Effect.exit(call)))
+      yield* Effect.promise(() => new Promise(setImmediate))
+      const end = Effect.fnUntraced(function* (from: number, to: number) {
+        for (const call of network.arrived.slice(from, to)) Fake.lose(call)
+        for (const fiber of calls.slice(from, to)) yield* Fiber.join(fiber)
+      })
+      yield* end(0, 4)
+      assert.strictEqual(yield* Effect.map(Effect.exit(call), tagOf), "Unavailable")
+      assert.strictEqual(network.arrived.length, 10)
+      yield* TestClock.adjust("1100 millis")
+      yield* end(4, 10)
+      network.behaviourOf = () => Fake.answer
+      assert.strictEqual(yield* Effect.map(Effect.exit(call), tagOf), "OK")
+      assert.strictEqual(yield* read(), "OK")
     })
   )
 

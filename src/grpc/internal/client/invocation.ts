@@ -125,7 +125,7 @@ export abstract class Invocation implements ClientListener {
   /** A further try is put by for it. */
   #reserved = false
   #answered = false
-  /** Nobody waits for it any more. */
+  /** It has its outcome, or nobody waits for it any more. */
   #over = false
 
   constructor(caller: Caller, remote: Remote, options: CallOptions, context: Context.Context<never>) {
@@ -151,6 +151,10 @@ export abstract class Invocation implements ClientListener {
   /** Whether it is made whatever happened to others. */
   get waitsForReady(): boolean {
     return this.#options.waitForReady ?? this.caller.waitForReady
+  }
+
+  get isOver(): boolean {
+    return this.#over
   }
 
   /** Why it cannot be made. */

@@ -72,7 +72,11 @@ export const encode = (remote: Remote, request: unknown, maxMessageSize: number)
   const encoded = Result.try(() => remote.encode(request))
   if (Result.isFailure(encoded)) {
     const details = "the request cannot be encoded"
-    return { error: new GrpcError({ reason: new InvalidArgument({ method, details }) }) }
+    const reason =
+      idempotent || !requestStream
+        ? new InvalidArgument({ method, details })
+        : new OutcomeUnknown({ method, details, code: "INVALID_ARGUMENT" })
+    return { error: new GrpcError({ reason }) }
   }
   const bytes = encoded.success
   if (bytes.length <= maxMessageSize) return { bytes }

@@ -118,5 +118,7 @@ export const sum =
       const sent = Effect.flatMap(Deferred.await(opened), (open) =>
         sendAll(open, remote, requests, caller.maxMessageSize)
       )
-      return Effect.raceFirst(call.run, Effect.andThen(sent, Effect.never))
+      // A request that fails when the server has answered is too late.
+      const failed = Effect.catchCause(sent, (cause) => (call.isOver ? Effect.never : Effect.failCause(cause)))
+      return Effect.raceFirst(call.run, Effect.andThen(failed, Effect.never))
     })

@@ -18,6 +18,9 @@ const ignore = (): void => {}
 /** What is read ahead of a slow reader, in bytes. The transport holds a window beside it. */
 const readAhead = 64 * 1024
 
+/** What a response takes beside its bytes, about. */
+const overhead = 64
+
 type Pulled<E> = Effect.Effect<NonEmptyReadonlyArray<unknown>, E | Cause.Done>
 
 /** A call with a stream of responses. */
@@ -92,7 +95,7 @@ class Streaming<E> extends Invocation {
       return this.#continue(this.broken(lostResponse(this.remote, "a response does not decode"), "INTERNAL"))
     }
     this.#responses.push(decoded.success)
-    this.#held += message.length
+    this.#held += message.length + overhead
     this.#read()
     const resume = this.#resume
     if (resume === undefined) return
@@ -108,8 +111,9 @@ class Streaming<E> extends Invocation {
     this.#continue(Effect.andThen(next, Effect.andThen(this.#try, this.pull)))
   }
 
-  /** Its requests have failed. */
+  /** Its requests have failed: too late, when the server has answered. */
   fail(cause: Cause.Cause<DomainError | E>): void {
+    if (this.isOver) return
     this.cancel()
     this.#continue(Effect.failCause(cause))
   }
