@@ -94,6 +94,8 @@ export interface Connection {
   readonly connect: () => void
   /** Why it is failing, with Node's code, when that is TLS. A transport without TLS has none. */
   readonly tlsFailure?: () => string | undefined
+  /** Why it is failing, with Node's code such as `ECONNREFUSED`, when that is known. */
+  readonly failure?: () => string | undefined
   /** Opens a call; `deadline` in milliseconds of the epoch, Infinity for none. */
   readonly open: (path: string, metadata: Entries, deadline: number, listener: ClientListener) => ClientCall
   /** Ends it; calls on it go on until they have ended. */

@@ -162,6 +162,15 @@ const connectivities: Readonly<Record<grpc.connectivityState, Connectivity>> = {
   [grpc.connectivityState.SHUTDOWN]: "idle"
 }
 
+/** What grpc-js keeps to itself of a channel that fails: what it would tell a call, with the error that it had. */
+interface Failing {
+  readonly internalChannel?: {
+    readonly currentPicker?: { readonly status?: { readonly details?: string } | null }
+  }
+}
+
+const errorCode = /\bE[A-Z]{3,}\b/
+
 /** A connection of grpc-js: a channel to one address. It reconnects with the driver's jittered backoff. */
 export const open = (settings: GrpcSettings, makeCredentials: MakeCredentials, place: Place): Connection => {
   let tlsFailure: string | undefined
@@ -185,6 +194,10 @@ export const open = (settings: GrpcSettings, makeCredentials: MakeCredentials, p
     },
     connect: () => void channel.getConnectivityState(true),
     tlsFailure: () => tlsFailure,
+    failure: () => {
+      const { details = "" } = (channel as unknown as Failing).internalChannel?.currentPicker?.status ?? {}
+      return errorCode.exec(details)?.[0]
+    },
     open: (path, metadata, deadline, listener) => new Call(channel, path, metadata, deadline, listener),
     close: () => channel.close()
   }

@@ -67,6 +67,12 @@ export class Instance {
     return this.serving !== false && !this.isFailing
   }
 
+  /** Why it takes no calls, in a word, for people. */
+  get why(): string {
+    if (this.ready) return "NOT_SERVING"
+    return this.connection.tlsFailure?.() ?? this.connection.failure?.() ?? "no connection"
+  }
+
   /** Whether it may be reached in a moment: it is being connected to, and has been for less than `patience`. */
   isComing(now: number, patience: number): boolean {
     return this.isHopeful && this.connectingSince !== undefined && now - this.connectingSince < patience

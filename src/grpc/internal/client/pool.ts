@@ -146,7 +146,14 @@ export class Pool {
     const failures = this.instances.map(({ connection }) => connection.tlsFailure?.())
     return failures[0] !== undefined && !failures.includes(undefined)
       ? new GrpcError({ reason: new TlsFailed({ method, detail: failures[0] }) })
-      : unavailable("no endpoint can be reached or serves")
+      : unavailable(`no endpoint can be reached or serves: ${this.#whys}`)
+  }
+
+  /** Of a few instances why they take no call. */
+  get #whys(): string {
+    const whys = this.instances.slice(0, 3).map((instance) => `${instance.address} ${instance.why}`)
+    const more = this.instances.length - whys.length
+    return `${whys.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
   }
 
   /** How long calls go on waiting when there is no hope but that what was just lost comes back, in milliseconds. */
