@@ -112,8 +112,8 @@ describe("every room", () => {
 
 // ------------------------------------------------------------------------------------------------------ what it loads
 
-/** Packages that a contract may load: none of them talks to a server. Nor do these modules of Node. */
-const harmless = [/^effect\//, /^@bufbuild\/protobuf(\/|$)/, /^kysely(\/|$)/, /^node:(crypto|module|path|url)$/]
+/** Packages that a contract may load: none of them talks to a server. Nor do these modules of Node; http2 for its names. */
+const harmless = [/^effect\//, /^@bufbuild\/protobuf(\/|$)/, /^kysely(\/|$)/, /^node:(crypto|http2|module|path|url)$/]
 
 const loadsDriver = (path: string): ReadonlyArray<string> =>
   [...loadedWith(path, src)].filter((name) => !name.startsWith("src/") && !harmless.some((one) => one.test(name)))
@@ -288,6 +288,7 @@ const allowedCalls: Readonly<Record<string, string>> = {
   "src/config/ConfigLive.ts process.env": "the one source of environment values",
   "src/grpc/GrpcReflect.ts Date.now": "grpc-js compares a deadline with the system's clock",
   "src/grpc/internal/client/connection.ts Date.now": "grpc-js compares a deadline with the system's clock",
+  "src/grpc/internal/native.ts try": "the edge to Node's streams, which throw what they refuse, for every message",
   "src/logger/internal/target.ts async": "the edge to Node's file handles, whose calls are promises",
   "src/logger/internal/target.ts await": "the edge to Node's file handles, whose calls are promises",
   "src/logger/internal/target.ts try": "the edge to Node's file handles: an error is a result here",
