@@ -122,10 +122,10 @@ export const hostile = <E>(name: string, layer: Backend<E>, clock: Time): void =
         }).pipe(Effect.provide(LoggerTest)))
     }
 
-    const forbidden = [
-      ...["connection", "te", "content-length", "content-type", "transfer-encoding", "keep-alive", "upgrade", "host"],
-      ...["proxy-connection", "http2-settings", "grpc-status", ":status", "Upper", ""]
-    ]
+    const forbidden =
+      "connection te content-length content-type transfer-encoding keep-alive upgrade host proxy-connection http2-settings grpc-status :status Upper".split(
+        " "
+      )
     test("metadata with a name that the protocol keeps for itself, before and after the response", () =>
       Effect.gen(function* () {
         const game = yield* start(
@@ -147,7 +147,7 @@ export const hostile = <E>(name: string, layer: Backend<E>, clock: Time): void =
         for (const note of [" a", "a ", " "]) {
           assert.strictEqual((yield* reasonOf(game.healthCheck({}, { metadata: { note } })))._tag, "InvalidArgument")
         }
-        for (const name of forbidden.filter((name) => name !== "")) {
+        for (const name of forbidden) {
           if (name === "Upper") continue
           const sent = yield* reasonOf(game.healthCheck({}, { metadata: { [name]: "1" } }))
           assert.deepStrictEqual([name, sent._tag], [name, "InvalidArgument"])
