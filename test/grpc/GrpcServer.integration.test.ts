@@ -270,7 +270,7 @@ describe("stopping", () => {
       yield* log.find(({ msg }) => msg === "grpc server stopping")
       assert.deepStrictEqual(yield* ask(client, Check!, {}), { status: "NOT_SERVING" })
       // A new connection is taken as well.
-      const game = yield* dial(address)
+      const game = yield* TestClock.withLive(dial(address))
       assert.strictEqual((yield* game.healthCheck({})).status, "SERVING")
       yield* TestClock.adjust("30 seconds")
       yield* Fiber.join(stopping)
