@@ -226,11 +226,7 @@ describe("an instance that says nothing any more", () => {
     })
   )
 
-  it.effect("costs a call one try also beside many open streams", () =>
-    Effect.gen(function* () {
-      yield* freeze(40, 200)
-    })
-  )
+  it.effect("costs a call one try also beside many open streams", () => freeze(40, 200))
 })
 
 describe("an instance", () => {
@@ -529,6 +525,20 @@ describe("the circuit breaker", () => {
       network.behaviourOf = () => Fake.answer
       for (let i = 0; i < 6; i++) assert.strictEqual(yield* read(), "OK")
       assert.strictEqual(Object.keys(network.counts(before)).length, 3)
+    })
+  )
+
+  it.effect("counts what ends in one turn in its order", () =>
+    Effect.gen(function* () {
+      const { game, network, read } = yield* setUp({ maxAttempts: 1, breakerFailures: 4 })
+      network.behaviourOf = () => Fake.ignore
+      const call = Effect.exit(game.gainExp({ playerId: "p1", requestId: "r1", amount: 1n }))
+      const calls = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.forkChild(call))
+      yield* Effect.promise(() => new Promise(setImmediate))
+      network.arrived.forEach((call, i) => (i % 2 === 0 ? Fake.lose : Fake.answer)(call))
+      yield* Effect.forEach(calls, Fiber.join)
+      network.behaviourOf = () => Fake.answer
+      assert.strictEqual(yield* read(), "OK")
     })
   )
 

@@ -281,13 +281,14 @@ export class Pool {
 
   /** An endpoint that no connection can be made to is left out: the others are none the worse for it. */
   readonly #join = (key: string, endpoint: Known, scope: Scope.Closeable): Effect.Effect<void> =>
-    Effect.catchCause(this.#member(key, endpoint, scope), (cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause)
-        : Effect.andThen(
-            Scope.close(scope, Exit.void),
-            Effect.logWarning("grpc endpoint left out").pipe(Effect.annotateLogs("address", endpoint.address))
-          )
+    Effect.catchCauseIf(
+      this.#member(key, endpoint, scope),
+      (cause) => !Cause.hasInterruptsOnly(cause),
+      () =>
+        Effect.andThen(
+          Scope.close(scope, Exit.void),
+          Effect.logWarning("grpc endpoint left out").pipe(Effect.annotateLogs("address", endpoint.address))
+        )
     )
 
   readonly #member = Effect.fnUntraced(function* (this: Pool, key: string, endpoint: Known, scope: Scope.Closeable) {
