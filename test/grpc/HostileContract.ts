@@ -95,7 +95,7 @@ export const hostile = <E>(name: string, layer: Backend<E>, clock: Time): void =
       }).pipe(Effect.provide(LoggerTest)))
 
     const Odd = Schema.String.pipe(
-      Schema.decodeTo(Schema.Number, {
+      Schema.decodeTo(Schema.Finite, {
         decode: SchemaGetter.transform(Number),
         // Throws for digits below 0.
         encode: SchemaGetter.transform((n: number) => n.toFixed(n))
@@ -238,7 +238,7 @@ export const hostile = <E>(name: string, layer: Backend<E>, clock: Time): void =
         const game = yield* Effect.flatMap(serving(served, { concurrencyLimit: 1 }), (client) => client(Api))
         const gate = yield* Deferred.make<void>()
         const idle = Stream.drain(Stream.fromEffect(Deferred.await(gate)))
-        const calls = yield* Effect.all([1, 2, 3].map(() => Effect.forkChild(game.sum(idle))))
+        const calls = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(game.sum(idle)))
         yield* Queue.takeN(started, 3)
         assert.deepStrictEqual(yield* game.sum(Stream.make(request("p1"))), response(""))
         yield* Deferred.succeed(gate, undefined)
