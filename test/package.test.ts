@@ -102,6 +102,8 @@ const layOut = async (): Promise<void> => {
 const copyProgram = async (example: string): Promise<void> => {
   await cp(root + example, join(folder, example))
   await cp(`${root}src/gen`, join(folder, "src/gen"), { recursive: true })
+  // What our generated code shares; that of ts-proto alone needs nothing of ours.
+  await cp(`${root}src/utils/Protobuf.ts`, join(folder, "src/utils/Protobuf.ts"))
 }
 
 describe("the package", () => {
