@@ -302,7 +302,12 @@ RealServer.suite("redisCluster", "a cluster of its own", () => {
         // It is asked for elsewhere, one call at a time.
         assert.strictEqual(yield* redis.run(add([key], 1)), 2)
         assert.deepStrictEqual((yield* redis.batch([Command.incrBy(key, 1), Command.get(key)])).map(valueOf), [3, "3"])
-        assert.strictEqual(yield* tagOf(redis.transaction([Command.incrBy(key, 1)])), "ClusterDown")
+        // One that is on its way again when its time is over may have been done, for all that is known.
+        const refused = Effect.repeat(tagOf(redis.transaction([Command.incrBy(key, 1)])), {
+          until: (tag) => tag !== "OutcomeUnknown",
+          times: 5
+        })
+        assert.strictEqual(yield* refused, "ClusterDown")
         yield* Effect.forEach([to, from], (node) => node.command("CLUSTER", "SETSLOT", slot, "NODE", toId))
         assert.deepStrictEqual(yield* redis.transaction([Command.incrBy(key, 1), add([key], 1)]), [4, 5])
         assert.deepStrictEqual((yield* redis.batch([Command.incrBy(key, 1), Command.get(key)])).map(valueOf), [6, "6"])
