@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join, relative } from "node:path"
 import { describeSections } from "../src/config/ConfigDocs.ts"
 import { sections } from "../src/config/sections.ts"
 
@@ -34,26 +34,41 @@ const describe = (out: string, path: string, what: string, flags: ReadonlyArray<
   )
 }
 
-/** Has a generated module share a writer with the others, see src/utils/Protobuf.ts. */
-const shareWriter = (folder: string, path: string): void => {
-  const file = join(folder, path)
-  const text = readFileSync(file, "utf8")
-  const shared = text.replaceAll(/Buffer\.from\((\w+)\.encode\(value\)\.finish\(\)\)/g, "encode($1, value)")
-  if (shared === text) return
-  const module = `${"../".repeat(path.split("/").length)}utils/Protobuf.ts`
-  writeFileSync(file, shared.replace(/^import /m, `import { encode } from "${module}";\nimport `))
+/**
+ * Has a generated module use src/utils/Protobuf.ts: all share a writer, and what ts-proto takes for `any` has its type. No
+ * option of ts-proto does either.
+ */
+const refine = (out: string, path: string): void => {
+  const file = join(out, path)
+  const refined = readFileSync(file, "utf8")
+    .replace("/* eslint-disable */\n", "")
+    .replaceAll(/Buffer\.from\((\w+)\.encode\(value\)\.finish\(\)\)/g, "encode($1, value)")
+    .replaceAll("(reader as any).__tsProtoDecodeDepth", "(reader as NestedReader).__tsProtoDecodeDepth")
+    .replaceAll(/(message\.\w+) = reader\.int32\(\) as any/g, "$1 = reader.int32() as typeof $1")
+    .replaceAll("key: key as any", "key")
+  if (/\bas any\b/.test(refined)) throw new Error(`${path} has an any that nobody gives a type`)
+  const names = [
+    ...(/\bencode\(\w+, value\)/.test(refined) ? ["encode"] : []),
+    ...(refined.includes("NestedReader") ? ["type NestedReader"] : [])
+  ]
+  const module = relative(dirname(path), "src/utils/Protobuf.ts")
+  writeFileSync(file, refined.replace(/^import /m, `import { ${names.join(", ")} } from "${module}";\nimport `))
+}
+
+/** Generates the modules of a folder. */
+const modules = (out: string, folder: string, args: ReadonlyArray<string>): void => {
+  run(["generate", "--output", out, ...args])
+  for (const path of readdirSync(join(out, folder), { recursive: true, encoding: "utf8" })) {
+    if (path.endsWith(".ts")) refine(out, join(folder, path))
+  }
 }
 
 const generate = (out: string): void => {
-  run(["generate", "--output", out])
-  const gen = join(out, "src/gen")
-  for (const path of readdirSync(gen, { recursive: true, encoding: "utf8" })) {
-    if (path.endsWith(".ts")) shareWriter(gen, path)
-  }
+  modules(out, "src/gen", [])
   describe(out, "src/gen/descriptors.ts", "proto/", ["--exclude-path", health])
   describe(out, "src/gen/healthDescriptors.ts", health, ["--path", health])
   const template = readFileSync("buf.gen.yaml", "utf8").replace("out: src/gen", "out: test/gen")
-  run(["generate", served, "--output", out, "--template", template])
+  modules(out, "test/gen", [served, "--template", template])
   describe(out, "test/gen/descriptors.ts", `${served}/`, [served])
   mkdirSync(join(out, "config"), { recursive: true })
   writeFileSync(join(out, "config/README.md"), describeSections(sections))

@@ -4,8 +4,7 @@
 //   protoc               unknown
 // source: game.proto
 
-/* eslint-disable */
-import { encode } from "../utils/Protobuf.ts";
+import { encode, type NestedReader } from "../utils/Protobuf.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
 
@@ -148,11 +147,11 @@ export const Player: MessageFns<Player> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): Player {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBasePlayer();
@@ -199,46 +198,8 @@ export const Player: MessageFns<Player> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): Player {
-    return {
-      id: isSet(object.id) ? globalThis.String(object.id) : "",
-      name: isSet(object.name) ? globalThis.String(object.name) : "",
-      level: isSet(object.level) ? globalThis.Number(object.level) : 0,
-      exp: isSet(object.exp) ? BigInt(object.exp) : 0n,
-    };
-  },
-
-  toJSON(message: Player): unknown {
-    const obj: any = {};
-    if (message.id !== "") {
-      obj.id = message.id;
-    }
-    if (message.name !== "") {
-      obj.name = message.name;
-    }
-    if (message.level !== 0) {
-      obj.level = Math.round(message.level);
-    }
-    if (message.exp !== 0n) {
-      obj.exp = message.exp.toString();
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Player>): Player {
-    return Player.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Player>): Player {
-    const message = createBasePlayer();
-    message.id = object.id ?? "";
-    message.name = object.name ?? "";
-    message.level = object.level ?? 0;
-    message.exp = (object.exp !== undefined && object.exp !== null) ? BigInt(object.exp) : 0n;
-    return message;
   },
 };
 
@@ -253,11 +214,11 @@ export const HealthCheckRequest: MessageFns<HealthCheckRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): HealthCheckRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseHealthCheckRequest();
@@ -272,25 +233,8 @@ export const HealthCheckRequest: MessageFns<HealthCheckRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(_: any): HealthCheckRequest {
-    return {};
-  },
-
-  toJSON(_: HealthCheckRequest): unknown {
-    const obj: any = {};
-    return obj;
-  },
-
-  create(base?: DeepPartial<HealthCheckRequest>): HealthCheckRequest {
-    return HealthCheckRequest.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<HealthCheckRequest>): HealthCheckRequest {
-    const message = createBaseHealthCheckRequest();
-    return message;
   },
 };
 
@@ -308,11 +252,11 @@ export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): HealthCheckResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseHealthCheckResponse();
@@ -335,29 +279,8 @@ export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): HealthCheckResponse {
-    return { status: isSet(object.status) ? globalThis.String(object.status) : "" };
-  },
-
-  toJSON(message: HealthCheckResponse): unknown {
-    const obj: any = {};
-    if (message.status !== "") {
-      obj.status = message.status;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<HealthCheckResponse>): HealthCheckResponse {
-    return HealthCheckResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HealthCheckResponse>): HealthCheckResponse {
-    const message = createBaseHealthCheckResponse();
-    message.status = object.status ?? "";
-    return message;
   },
 };
 
@@ -378,11 +301,11 @@ export const CreatePlayerRequest: MessageFns<CreatePlayerRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): CreatePlayerRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseCreatePlayerRequest();
@@ -413,40 +336,8 @@ export const CreatePlayerRequest: MessageFns<CreatePlayerRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): CreatePlayerRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      name: isSet(object.name) ? globalThis.String(object.name) : "",
-    };
-  },
-
-  toJSON(message: CreatePlayerRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.name !== "") {
-      obj.name = message.name;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<CreatePlayerRequest>): CreatePlayerRequest {
-    return CreatePlayerRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreatePlayerRequest>): CreatePlayerRequest {
-    const message = createBaseCreatePlayerRequest();
-    message.playerId = object.playerId ?? "";
-    message.name = object.name ?? "";
-    return message;
   },
 };
 
@@ -464,11 +355,11 @@ export const CreatePlayerResponse: MessageFns<CreatePlayerResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): CreatePlayerResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseCreatePlayerResponse();
@@ -491,31 +382,8 @@ export const CreatePlayerResponse: MessageFns<CreatePlayerResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): CreatePlayerResponse {
-    return { player: isSet(object.player) ? Player.fromJSON(object.player) : undefined };
-  },
-
-  toJSON(message: CreatePlayerResponse): unknown {
-    const obj: any = {};
-    if (message.player !== undefined) {
-      obj.player = Player.toJSON(message.player);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<CreatePlayerResponse>): CreatePlayerResponse {
-    return CreatePlayerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<CreatePlayerResponse>): CreatePlayerResponse {
-    const message = createBaseCreatePlayerResponse();
-    message.player = (object.player !== undefined && object.player !== null)
-      ? Player.fromPartial(object.player)
-      : undefined;
-    return message;
   },
 };
 
@@ -533,11 +401,11 @@ export const GetPlayerRequest: MessageFns<GetPlayerRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetPlayerRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetPlayerRequest();
@@ -560,35 +428,8 @@ export const GetPlayerRequest: MessageFns<GetPlayerRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetPlayerRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-    };
-  },
-
-  toJSON(message: GetPlayerRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetPlayerRequest>): GetPlayerRequest {
-    return GetPlayerRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetPlayerRequest>): GetPlayerRequest {
-    const message = createBaseGetPlayerRequest();
-    message.playerId = object.playerId ?? "";
-    return message;
   },
 };
 
@@ -606,11 +447,11 @@ export const GetPlayerResponse: MessageFns<GetPlayerResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetPlayerResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetPlayerResponse();
@@ -633,31 +474,8 @@ export const GetPlayerResponse: MessageFns<GetPlayerResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetPlayerResponse {
-    return { player: isSet(object.player) ? Player.fromJSON(object.player) : undefined };
-  },
-
-  toJSON(message: GetPlayerResponse): unknown {
-    const obj: any = {};
-    if (message.player !== undefined) {
-      obj.player = Player.toJSON(message.player);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetPlayerResponse>): GetPlayerResponse {
-    return GetPlayerResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetPlayerResponse>): GetPlayerResponse {
-    const message = createBaseGetPlayerResponse();
-    message.player = (object.player !== undefined && object.player !== null)
-      ? Player.fromPartial(object.player)
-      : undefined;
-    return message;
   },
 };
 
@@ -684,11 +502,11 @@ export const GainExpRequest: MessageFns<GainExpRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GainExpRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGainExpRequest();
@@ -727,49 +545,8 @@ export const GainExpRequest: MessageFns<GainExpRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GainExpRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      requestId: isSet(object.requestId)
-        ? globalThis.String(object.requestId)
-        : isSet(object.request_id)
-        ? globalThis.String(object.request_id)
-        : "",
-      amount: isSet(object.amount) ? BigInt(object.amount) : 0n,
-    };
-  },
-
-  toJSON(message: GainExpRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.requestId !== "") {
-      obj.requestId = message.requestId;
-    }
-    if (message.amount !== 0n) {
-      obj.amount = message.amount.toString();
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GainExpRequest>): GainExpRequest {
-    return GainExpRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GainExpRequest>): GainExpRequest {
-    const message = createBaseGainExpRequest();
-    message.playerId = object.playerId ?? "";
-    message.requestId = object.requestId ?? "";
-    message.amount = (object.amount !== undefined && object.amount !== null) ? BigInt(object.amount) : 0n;
-    return message;
   },
 };
 
@@ -790,11 +567,11 @@ export const GainExpResponse: MessageFns<GainExpResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GainExpResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGainExpResponse();
@@ -825,42 +602,8 @@ export const GainExpResponse: MessageFns<GainExpResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GainExpResponse {
-    return {
-      player: isSet(object.player) ? Player.fromJSON(object.player) : undefined,
-      levelsGained: isSet(object.levelsGained)
-        ? globalThis.Number(object.levelsGained)
-        : isSet(object.levels_gained)
-        ? globalThis.Number(object.levels_gained)
-        : 0,
-    };
-  },
-
-  toJSON(message: GainExpResponse): unknown {
-    const obj: any = {};
-    if (message.player !== undefined) {
-      obj.player = Player.toJSON(message.player);
-    }
-    if (message.levelsGained !== 0) {
-      obj.levelsGained = Math.round(message.levelsGained);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GainExpResponse>): GainExpResponse {
-    return GainExpResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GainExpResponse>): GainExpResponse {
-    const message = createBaseGainExpResponse();
-    message.player = (object.player !== undefined && object.player !== null)
-      ? Player.fromPartial(object.player)
-      : undefined;
-    message.levelsGained = object.levelsGained ?? 0;
-    return message;
   },
 };
 
@@ -890,11 +633,11 @@ export const Standing: MessageFns<Standing> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): Standing {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseStanding();
@@ -933,45 +676,8 @@ export const Standing: MessageFns<Standing> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): Standing {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      score: isSet(object.score) ? BigInt(object.score) : 0n,
-      rank: isSet(object.rank) ? BigInt(object.rank) : 0n,
-    };
-  },
-
-  toJSON(message: Standing): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.score !== 0n) {
-      obj.score = message.score.toString();
-    }
-    if (message.rank !== 0n) {
-      obj.rank = message.rank.toString();
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Standing>): Standing {
-    return Standing.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Standing>): Standing {
-    const message = createBaseStanding();
-    message.playerId = object.playerId ?? "";
-    message.score = (object.score !== undefined && object.score !== null) ? BigInt(object.score) : 0n;
-    message.rank = (object.rank !== undefined && object.rank !== null) ? BigInt(object.rank) : 0n;
-    return message;
   },
 };
 
@@ -998,11 +704,11 @@ export const SubmitScoreRequest: MessageFns<SubmitScoreRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): SubmitScoreRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseSubmitScoreRequest();
@@ -1041,45 +747,8 @@ export const SubmitScoreRequest: MessageFns<SubmitScoreRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): SubmitScoreRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      board: isSet(object.board) ? globalThis.String(object.board) : "",
-      score: isSet(object.score) ? BigInt(object.score) : 0n,
-    };
-  },
-
-  toJSON(message: SubmitScoreRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.board !== "") {
-      obj.board = message.board;
-    }
-    if (message.score !== 0n) {
-      obj.score = message.score.toString();
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<SubmitScoreRequest>): SubmitScoreRequest {
-    return SubmitScoreRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SubmitScoreRequest>): SubmitScoreRequest {
-    const message = createBaseSubmitScoreRequest();
-    message.playerId = object.playerId ?? "";
-    message.board = object.board ?? "";
-    message.score = (object.score !== undefined && object.score !== null) ? BigInt(object.score) : 0n;
-    return message;
   },
 };
 
@@ -1103,11 +772,11 @@ export const SubmitScoreResponse: MessageFns<SubmitScoreResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): SubmitScoreResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseSubmitScoreResponse();
@@ -1146,45 +815,8 @@ export const SubmitScoreResponse: MessageFns<SubmitScoreResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): SubmitScoreResponse {
-    return {
-      standing: isSet(object.standing) ? Standing.fromJSON(object.standing) : undefined,
-      previous: isSet(object.previous) ? Standing.fromJSON(object.previous) : undefined,
-      improved: isSet(object.improved) ? globalThis.Boolean(object.improved) : false,
-    };
-  },
-
-  toJSON(message: SubmitScoreResponse): unknown {
-    const obj: any = {};
-    if (message.standing !== undefined) {
-      obj.standing = Standing.toJSON(message.standing);
-    }
-    if (message.previous !== undefined) {
-      obj.previous = Standing.toJSON(message.previous);
-    }
-    if (message.improved !== false) {
-      obj.improved = message.improved;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<SubmitScoreResponse>): SubmitScoreResponse {
-    return SubmitScoreResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SubmitScoreResponse>): SubmitScoreResponse {
-    const message = createBaseSubmitScoreResponse();
-    message.standing = (object.standing !== undefined && object.standing !== null)
-      ? Standing.fromPartial(object.standing)
-      : undefined;
-    message.previous = (object.previous !== undefined && object.previous !== null)
-      ? Standing.fromPartial(object.previous)
-      : undefined;
-    message.improved = object.improved ?? false;
-    return message;
   },
 };
 
@@ -1205,11 +837,11 @@ export const GetTopRequest: MessageFns<GetTopRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetTopRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetTopRequest();
@@ -1240,36 +872,8 @@ export const GetTopRequest: MessageFns<GetTopRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetTopRequest {
-    return {
-      board: isSet(object.board) ? globalThis.String(object.board) : "",
-      limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
-    };
-  },
-
-  toJSON(message: GetTopRequest): unknown {
-    const obj: any = {};
-    if (message.board !== "") {
-      obj.board = message.board;
-    }
-    if (message.limit !== 0) {
-      obj.limit = Math.round(message.limit);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetTopRequest>): GetTopRequest {
-    return GetTopRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetTopRequest>): GetTopRequest {
-    const message = createBaseGetTopRequest();
-    message.board = object.board ?? "";
-    message.limit = object.limit ?? 0;
-    return message;
   },
 };
 
@@ -1293,11 +897,11 @@ export const GetTopResponse: MessageFns<GetTopResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetTopResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetTopResponse();
@@ -1328,38 +932,8 @@ export const GetTopResponse: MessageFns<GetTopResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetTopResponse {
-    return {
-      standings: globalThis.Array.isArray(object?.standings)
-        ? object.standings.map((e: any) => Standing.fromJSON(e))
-        : [],
-      count: isSet(object.count) ? BigInt(object.count) : 0n,
-    };
-  },
-
-  toJSON(message: GetTopResponse): unknown {
-    const obj: any = {};
-    if (message.standings?.length) {
-      obj.standings = message.standings.map((e) => Standing.toJSON(e));
-    }
-    if (message.count !== 0n) {
-      obj.count = message.count.toString();
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetTopResponse>): GetTopResponse {
-    return GetTopResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetTopResponse>): GetTopResponse {
-    const message = createBaseGetTopResponse();
-    message.standings = object.standings?.map((e) => Standing.fromPartial(e)) || [];
-    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
-    return message;
   },
 };
 
@@ -1380,11 +954,11 @@ export const GetRankRequest: MessageFns<GetRankRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetRankRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetRankRequest();
@@ -1415,40 +989,8 @@ export const GetRankRequest: MessageFns<GetRankRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetRankRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      board: isSet(object.board) ? globalThis.String(object.board) : "",
-    };
-  },
-
-  toJSON(message: GetRankRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.board !== "") {
-      obj.board = message.board;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetRankRequest>): GetRankRequest {
-    return GetRankRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetRankRequest>): GetRankRequest {
-    const message = createBaseGetRankRequest();
-    message.playerId = object.playerId ?? "";
-    message.board = object.board ?? "";
-    return message;
   },
 };
 
@@ -1466,11 +1008,11 @@ export const GetRankResponse: MessageFns<GetRankResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetRankResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetRankResponse();
@@ -1493,31 +1035,8 @@ export const GetRankResponse: MessageFns<GetRankResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetRankResponse {
-    return { standing: isSet(object.standing) ? Standing.fromJSON(object.standing) : undefined };
-  },
-
-  toJSON(message: GetRankResponse): unknown {
-    const obj: any = {};
-    if (message.standing !== undefined) {
-      obj.standing = Standing.toJSON(message.standing);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetRankResponse>): GetRankResponse {
-    return GetRankResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetRankResponse>): GetRankResponse {
-    const message = createBaseGetRankResponse();
-    message.standing = (object.standing !== undefined && object.standing !== null)
-      ? Standing.fromPartial(object.standing)
-      : undefined;
-    return message;
   },
 };
 
@@ -1541,11 +1060,11 @@ export const GetAroundRequest: MessageFns<GetAroundRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetAroundRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetAroundRequest();
@@ -1584,45 +1103,8 @@ export const GetAroundRequest: MessageFns<GetAroundRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetAroundRequest {
-    return {
-      playerId: isSet(object.playerId)
-        ? globalThis.String(object.playerId)
-        : isSet(object.player_id)
-        ? globalThis.String(object.player_id)
-        : "",
-      board: isSet(object.board) ? globalThis.String(object.board) : "",
-      distance: isSet(object.distance) ? globalThis.Number(object.distance) : 0,
-    };
-  },
-
-  toJSON(message: GetAroundRequest): unknown {
-    const obj: any = {};
-    if (message.playerId !== "") {
-      obj.playerId = message.playerId;
-    }
-    if (message.board !== "") {
-      obj.board = message.board;
-    }
-    if (message.distance !== 0) {
-      obj.distance = Math.round(message.distance);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetAroundRequest>): GetAroundRequest {
-    return GetAroundRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetAroundRequest>): GetAroundRequest {
-    const message = createBaseGetAroundRequest();
-    message.playerId = object.playerId ?? "";
-    message.board = object.board ?? "";
-    message.distance = object.distance ?? 0;
-    return message;
   },
 };
 
@@ -1640,11 +1122,11 @@ export const GetAroundResponse: MessageFns<GetAroundResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): GetAroundResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseGetAroundResponse();
@@ -1667,33 +1149,8 @@ export const GetAroundResponse: MessageFns<GetAroundResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): GetAroundResponse {
-    return {
-      standings: globalThis.Array.isArray(object?.standings)
-        ? object.standings.map((e: any) => Standing.fromJSON(e))
-        : [],
-    };
-  },
-
-  toJSON(message: GetAroundResponse): unknown {
-    const obj: any = {};
-    if (message.standings?.length) {
-      obj.standings = message.standings.map((e) => Standing.toJSON(e));
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<GetAroundResponse>): GetAroundResponse {
-    return GetAroundResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetAroundResponse>): GetAroundResponse {
-    const message = createBaseGetAroundResponse();
-    message.standings = object.standings?.map((e) => Standing.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -1802,24 +1259,7 @@ export interface GameServiceServer extends UntypedServiceImplementation {
   getAround: handleUnaryCall<GetAroundRequest, GetAroundResponse>;
 }
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string } ? { [K in keyof Omit<T, "$case">]?: DeepPartial<T[K]> } & { $case: T["$case"] }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
-function isSet(value: any): boolean {
-  return value !== null && value !== undefined;
-}
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  fromJSON(object: any): T;
-  toJSON(message: T): unknown;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -304,7 +304,7 @@ export interface CallOptions {
   readonly onTrailers?: (metadata: Metadata) => void
 }
 
-/** A method of an {@link Api} as a client calls it; a stream of requests may fail and need something, as any Stream. */
+/** A method of an {@link Api} as a client calls it; a stream of requests may fail and need something, like every Stream. */
 export type ClientMethod<
   A extends AnyApi,
   K extends keyof A["definition"]

@@ -1,5 +1,10 @@
-// Writing messages of Protocol Buffers: what generated code calls in place of a writer of its own.
-import { BinaryWriter } from "@bufbuild/protobuf/wire"
+// What generated code of Protocol Buffers uses in place of its own: tools/gen.ts puts it there.
+import { type BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire"
+
+/** A reader that knows how deep the message that it reads lies in others. */
+export interface NestedReader extends BinaryReader {
+  __tsProtoDecodeDepth?: number
+}
 
 /** A type of messages as ts-proto generates it. */
 export interface MessageType<A> {

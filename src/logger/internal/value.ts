@@ -16,12 +16,12 @@ const separators = 2
 /** The name of the member that tells how many are cut. */
 export const cutName = "..."
 
-// What JSON must escape, and what a terminal would obey: the control characters of C1, and DEL.
-// oxlint-disable-next-line no-control-regex -- finds control characters in order to escape them, so it must name them
-const special = /[\u0000-\u001f"\\\u007f-\u009f\ud800-\udfff]/
+// What JSON must escape, half a surrogate pair too, and the other control characters (DEL and C1), which a terminal would
+// obey.
+const special = /["\\\p{Cc}\p{Cs}]/u
 
-// oxlint-disable-next-line no-control-regex -- finds DEL and C1, which JSON lets through and terminals obey, in order to escape them
-const escapedByUs = /[\u007f-\u009f]/g
+// JSON has escaped the others.
+const escapedByUs = /\p{Cc}/gu
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
 

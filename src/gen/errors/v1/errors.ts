@@ -4,7 +4,7 @@
 //   protoc               unknown
 // source: errors/v1/errors.proto
 
-/* eslint-disable */
+import { type NestedReader } from "../../../utils/Protobuf.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 export const protobufPackage = "xdooria.errors.v1";
@@ -36,11 +36,11 @@ export const DomainError: MessageFns<DomainError> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): DomainError {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseDomainError();
@@ -71,57 +71,12 @@ export const DomainError: MessageFns<DomainError> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): DomainError {
-    return {
-      tag: isSet(object.tag) ? globalThis.String(object.tag) : "",
-      json: isSet(object.json) ? globalThis.String(object.json) : "",
-    };
-  },
-
-  toJSON(message: DomainError): unknown {
-    const obj: any = {};
-    if (message.tag !== "") {
-      obj.tag = message.tag;
-    }
-    if (message.json !== "") {
-      obj.json = message.json;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<DomainError>): DomainError {
-    return DomainError.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<DomainError>): DomainError {
-    const message = createBaseDomainError();
-    message.tag = object.tag ?? "";
-    message.json = object.json ?? "";
-    return message;
   },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string } ? { [K in keyof Omit<T, "$case">]?: DeepPartial<T[K]> } & { $case: T["$case"] }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
-function isSet(value: any): boolean {
-  return value !== null && value !== undefined;
-}
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  fromJSON(object: any): T;
-  toJSON(message: T): unknown;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -4,7 +4,7 @@
 //   protoc               unknown
 // source: grpc/testing/test.proto
 
-/* eslint-disable */
+import { encode, type NestedReader } from "../../../../src/utils/Protobuf.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type {
   handleBidiStreamingCall,
@@ -30,25 +30,6 @@ export type PayloadType = typeof PayloadType[keyof typeof PayloadType];
 
 export namespace PayloadType {
   export type COMPRESSABLE = typeof PayloadType.COMPRESSABLE;
-}
-
-export function payloadTypeFromJSON(object: any): PayloadType {
-  switch (object) {
-    case 0:
-    case "COMPRESSABLE":
-      return PayloadType.COMPRESSABLE;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PayloadType");
-  }
-}
-
-export function payloadTypeToJSON(object: PayloadType): string {
-  switch (object) {
-    case PayloadType.COMPRESSABLE:
-      return "COMPRESSABLE";
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PayloadType");
-  }
 }
 
 /** A call that no message says more of. */
@@ -123,11 +104,11 @@ export const Empty: MessageFns<Empty> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): Empty {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseEmpty();
@@ -142,25 +123,8 @@ export const Empty: MessageFns<Empty> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(_: any): Empty {
-    return {};
-  },
-
-  toJSON(_: Empty): unknown {
-    const obj: any = {};
-    return obj;
-  },
-
-  create(base?: DeepPartial<Empty>): Empty {
-    return Empty.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<Empty>): Empty {
-    const message = createBaseEmpty();
-    return message;
   },
 };
 
@@ -178,11 +142,11 @@ export const BoolValue: MessageFns<BoolValue> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): BoolValue {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseBoolValue();
@@ -205,29 +169,8 @@ export const BoolValue: MessageFns<BoolValue> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): BoolValue {
-    return { value: isSet(object.value) ? globalThis.Boolean(object.value) : false };
-  },
-
-  toJSON(message: BoolValue): unknown {
-    const obj: any = {};
-    if (message.value !== false) {
-      obj.value = message.value;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<BoolValue>): BoolValue {
-    return BoolValue.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<BoolValue>): BoolValue {
-    const message = createBaseBoolValue();
-    message.value = object.value ?? false;
-    return message;
   },
 };
 
@@ -248,11 +191,11 @@ export const Payload: MessageFns<Payload> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): Payload {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBasePayload();
@@ -264,7 +207,7 @@ export const Payload: MessageFns<Payload> = {
               break;
             }
 
-            message.type = reader.int32() as any;
+            message.type = reader.int32() as typeof message.type;
             continue;
           }
           case 2: {
@@ -283,36 +226,8 @@ export const Payload: MessageFns<Payload> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): Payload {
-    return {
-      type: isSet(object.type) ? payloadTypeFromJSON(object.type) : 0,
-      body: isSet(object.body) ? Buffer.from(bytesFromBase64(object.body)) : Buffer.alloc(0),
-    };
-  },
-
-  toJSON(message: Payload): unknown {
-    const obj: any = {};
-    if (message.type !== 0) {
-      obj.type = payloadTypeToJSON(message.type);
-    }
-    if (message.body.length !== 0) {
-      obj.body = base64FromBytes(message.body);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Payload>): Payload {
-    return Payload.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Payload>): Payload {
-    const message = createBasePayload();
-    message.type = object.type ?? 0;
-    message.body = object.body ?? Buffer.alloc(0);
-    return message;
   },
 };
 
@@ -333,11 +248,11 @@ export const EchoStatus: MessageFns<EchoStatus> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): EchoStatus {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseEchoStatus();
@@ -368,36 +283,8 @@ export const EchoStatus: MessageFns<EchoStatus> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): EchoStatus {
-    return {
-      code: isSet(object.code) ? globalThis.Number(object.code) : 0,
-      message: isSet(object.message) ? globalThis.String(object.message) : "",
-    };
-  },
-
-  toJSON(message: EchoStatus): unknown {
-    const obj: any = {};
-    if (message.code !== 0) {
-      obj.code = Math.round(message.code);
-    }
-    if (message.message !== "") {
-      obj.message = message.message;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<EchoStatus>): EchoStatus {
-    return EchoStatus.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<EchoStatus>): EchoStatus {
-    const message = createBaseEchoStatus();
-    message.code = object.code ?? 0;
-    message.message = object.message ?? "";
-    return message;
   },
 };
 
@@ -437,11 +324,11 @@ export const SimpleRequest: MessageFns<SimpleRequest> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): SimpleRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseSimpleRequest();
@@ -453,7 +340,7 @@ export const SimpleRequest: MessageFns<SimpleRequest> = {
               break;
             }
 
-            message.responseType = reader.int32() as any;
+            message.responseType = reader.int32() as typeof message.responseType;
             continue;
           }
           case 2: {
@@ -504,84 +391,8 @@ export const SimpleRequest: MessageFns<SimpleRequest> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): SimpleRequest {
-    return {
-      responseType: isSet(object.responseType)
-        ? payloadTypeFromJSON(object.responseType)
-        : isSet(object.response_type)
-        ? payloadTypeFromJSON(object.response_type)
-        : 0,
-      responseSize: isSet(object.responseSize)
-        ? globalThis.Number(object.responseSize)
-        : isSet(object.response_size)
-        ? globalThis.Number(object.response_size)
-        : 0,
-      payload: isSet(object.payload) ? Payload.fromJSON(object.payload) : undefined,
-      responseCompressed: isSet(object.responseCompressed)
-        ? BoolValue.fromJSON(object.responseCompressed)
-        : isSet(object.response_compressed)
-        ? BoolValue.fromJSON(object.response_compressed)
-        : undefined,
-      responseStatus: isSet(object.responseStatus)
-        ? EchoStatus.fromJSON(object.responseStatus)
-        : isSet(object.response_status)
-        ? EchoStatus.fromJSON(object.response_status)
-        : undefined,
-      expectCompressed: isSet(object.expectCompressed)
-        ? BoolValue.fromJSON(object.expectCompressed)
-        : isSet(object.expect_compressed)
-        ? BoolValue.fromJSON(object.expect_compressed)
-        : undefined,
-    };
-  },
-
-  toJSON(message: SimpleRequest): unknown {
-    const obj: any = {};
-    if (message.responseType !== 0) {
-      obj.responseType = payloadTypeToJSON(message.responseType);
-    }
-    if (message.responseSize !== 0) {
-      obj.responseSize = Math.round(message.responseSize);
-    }
-    if (message.payload !== undefined) {
-      obj.payload = Payload.toJSON(message.payload);
-    }
-    if (message.responseCompressed !== undefined) {
-      obj.responseCompressed = BoolValue.toJSON(message.responseCompressed);
-    }
-    if (message.responseStatus !== undefined) {
-      obj.responseStatus = EchoStatus.toJSON(message.responseStatus);
-    }
-    if (message.expectCompressed !== undefined) {
-      obj.expectCompressed = BoolValue.toJSON(message.expectCompressed);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<SimpleRequest>): SimpleRequest {
-    return SimpleRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SimpleRequest>): SimpleRequest {
-    const message = createBaseSimpleRequest();
-    message.responseType = object.responseType ?? 0;
-    message.responseSize = object.responseSize ?? 0;
-    message.payload = (object.payload !== undefined && object.payload !== null)
-      ? Payload.fromPartial(object.payload)
-      : undefined;
-    message.responseCompressed = (object.responseCompressed !== undefined && object.responseCompressed !== null)
-      ? BoolValue.fromPartial(object.responseCompressed)
-      : undefined;
-    message.responseStatus = (object.responseStatus !== undefined && object.responseStatus !== null)
-      ? EchoStatus.fromPartial(object.responseStatus)
-      : undefined;
-    message.expectCompressed = (object.expectCompressed !== undefined && object.expectCompressed !== null)
-      ? BoolValue.fromPartial(object.expectCompressed)
-      : undefined;
-    return message;
   },
 };
 
@@ -599,11 +410,11 @@ export const SimpleResponse: MessageFns<SimpleResponse> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): SimpleResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseSimpleResponse();
@@ -626,31 +437,8 @@ export const SimpleResponse: MessageFns<SimpleResponse> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): SimpleResponse {
-    return { payload: isSet(object.payload) ? Payload.fromJSON(object.payload) : undefined };
-  },
-
-  toJSON(message: SimpleResponse): unknown {
-    const obj: any = {};
-    if (message.payload !== undefined) {
-      obj.payload = Payload.toJSON(message.payload);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<SimpleResponse>): SimpleResponse {
-    return SimpleResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SimpleResponse>): SimpleResponse {
-    const message = createBaseSimpleResponse();
-    message.payload = (object.payload !== undefined && object.payload !== null)
-      ? Payload.fromPartial(object.payload)
-      : undefined;
-    return message;
   },
 };
 
@@ -671,11 +459,11 @@ export const StreamingInputCallRequest: MessageFns<StreamingInputCallRequest> = 
 
   decode(input: BinaryReader | Uint8Array, length?: number): StreamingInputCallRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseStreamingInputCallRequest();
@@ -706,44 +494,8 @@ export const StreamingInputCallRequest: MessageFns<StreamingInputCallRequest> = 
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): StreamingInputCallRequest {
-    return {
-      payload: isSet(object.payload) ? Payload.fromJSON(object.payload) : undefined,
-      expectCompressed: isSet(object.expectCompressed)
-        ? BoolValue.fromJSON(object.expectCompressed)
-        : isSet(object.expect_compressed)
-        ? BoolValue.fromJSON(object.expect_compressed)
-        : undefined,
-    };
-  },
-
-  toJSON(message: StreamingInputCallRequest): unknown {
-    const obj: any = {};
-    if (message.payload !== undefined) {
-      obj.payload = Payload.toJSON(message.payload);
-    }
-    if (message.expectCompressed !== undefined) {
-      obj.expectCompressed = BoolValue.toJSON(message.expectCompressed);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<StreamingInputCallRequest>): StreamingInputCallRequest {
-    return StreamingInputCallRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StreamingInputCallRequest>): StreamingInputCallRequest {
-    const message = createBaseStreamingInputCallRequest();
-    message.payload = (object.payload !== undefined && object.payload !== null)
-      ? Payload.fromPartial(object.payload)
-      : undefined;
-    message.expectCompressed = (object.expectCompressed !== undefined && object.expectCompressed !== null)
-      ? BoolValue.fromPartial(object.expectCompressed)
-      : undefined;
-    return message;
   },
 };
 
@@ -761,11 +513,11 @@ export const StreamingInputCallResponse: MessageFns<StreamingInputCallResponse> 
 
   decode(input: BinaryReader | Uint8Array, length?: number): StreamingInputCallResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseStreamingInputCallResponse();
@@ -788,35 +540,8 @@ export const StreamingInputCallResponse: MessageFns<StreamingInputCallResponse> 
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): StreamingInputCallResponse {
-    return {
-      aggregatedPayloadSize: isSet(object.aggregatedPayloadSize)
-        ? globalThis.Number(object.aggregatedPayloadSize)
-        : isSet(object.aggregated_payload_size)
-        ? globalThis.Number(object.aggregated_payload_size)
-        : 0,
-    };
-  },
-
-  toJSON(message: StreamingInputCallResponse): unknown {
-    const obj: any = {};
-    if (message.aggregatedPayloadSize !== 0) {
-      obj.aggregatedPayloadSize = Math.round(message.aggregatedPayloadSize);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<StreamingInputCallResponse>): StreamingInputCallResponse {
-    return StreamingInputCallResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StreamingInputCallResponse>): StreamingInputCallResponse {
-    const message = createBaseStreamingInputCallResponse();
-    message.aggregatedPayloadSize = object.aggregatedPayloadSize ?? 0;
-    return message;
   },
 };
 
@@ -840,11 +565,11 @@ export const ResponseParameters: MessageFns<ResponseParameters> = {
 
   decode(input: BinaryReader | Uint8Array, length?: number): ResponseParameters {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseResponseParameters();
@@ -883,47 +608,8 @@ export const ResponseParameters: MessageFns<ResponseParameters> = {
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): ResponseParameters {
-    return {
-      size: isSet(object.size) ? globalThis.Number(object.size) : 0,
-      intervalUs: isSet(object.intervalUs)
-        ? globalThis.Number(object.intervalUs)
-        : isSet(object.interval_us)
-        ? globalThis.Number(object.interval_us)
-        : 0,
-      compressed: isSet(object.compressed) ? BoolValue.fromJSON(object.compressed) : undefined,
-    };
-  },
-
-  toJSON(message: ResponseParameters): unknown {
-    const obj: any = {};
-    if (message.size !== 0) {
-      obj.size = Math.round(message.size);
-    }
-    if (message.intervalUs !== 0) {
-      obj.intervalUs = Math.round(message.intervalUs);
-    }
-    if (message.compressed !== undefined) {
-      obj.compressed = BoolValue.toJSON(message.compressed);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<ResponseParameters>): ResponseParameters {
-    return ResponseParameters.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ResponseParameters>): ResponseParameters {
-    const message = createBaseResponseParameters();
-    message.size = object.size ?? 0;
-    message.intervalUs = object.intervalUs ?? 0;
-    message.compressed = (object.compressed !== undefined && object.compressed !== null)
-      ? BoolValue.fromPartial(object.compressed)
-      : undefined;
-    return message;
   },
 };
 
@@ -950,11 +636,11 @@ export const StreamingOutputCallRequest: MessageFns<StreamingOutputCallRequest> 
 
   decode(input: BinaryReader | Uint8Array, length?: number): StreamingOutputCallRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseStreamingOutputCallRequest();
@@ -966,7 +652,7 @@ export const StreamingOutputCallRequest: MessageFns<StreamingOutputCallRequest> 
               break;
             }
 
-            message.responseType = reader.int32() as any;
+            message.responseType = reader.int32() as typeof message.responseType;
             continue;
           }
           case 2: {
@@ -1001,62 +687,8 @@ export const StreamingOutputCallRequest: MessageFns<StreamingOutputCallRequest> 
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): StreamingOutputCallRequest {
-    return {
-      responseType: isSet(object.responseType)
-        ? payloadTypeFromJSON(object.responseType)
-        : isSet(object.response_type)
-        ? payloadTypeFromJSON(object.response_type)
-        : 0,
-      responseParameters: globalThis.Array.isArray(object?.responseParameters)
-        ? object.responseParameters.map((e: any) => ResponseParameters.fromJSON(e))
-        : globalThis.Array.isArray(object?.response_parameters)
-        ? object.response_parameters.map((e: any) => ResponseParameters.fromJSON(e))
-        : [],
-      payload: isSet(object.payload) ? Payload.fromJSON(object.payload) : undefined,
-      responseStatus: isSet(object.responseStatus)
-        ? EchoStatus.fromJSON(object.responseStatus)
-        : isSet(object.response_status)
-        ? EchoStatus.fromJSON(object.response_status)
-        : undefined,
-    };
-  },
-
-  toJSON(message: StreamingOutputCallRequest): unknown {
-    const obj: any = {};
-    if (message.responseType !== 0) {
-      obj.responseType = payloadTypeToJSON(message.responseType);
-    }
-    if (message.responseParameters?.length) {
-      obj.responseParameters = message.responseParameters.map((e) => ResponseParameters.toJSON(e));
-    }
-    if (message.payload !== undefined) {
-      obj.payload = Payload.toJSON(message.payload);
-    }
-    if (message.responseStatus !== undefined) {
-      obj.responseStatus = EchoStatus.toJSON(message.responseStatus);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<StreamingOutputCallRequest>): StreamingOutputCallRequest {
-    return StreamingOutputCallRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StreamingOutputCallRequest>): StreamingOutputCallRequest {
-    const message = createBaseStreamingOutputCallRequest();
-    message.responseType = object.responseType ?? 0;
-    message.responseParameters = object.responseParameters?.map((e) => ResponseParameters.fromPartial(e)) || [];
-    message.payload = (object.payload !== undefined && object.payload !== null)
-      ? Payload.fromPartial(object.payload)
-      : undefined;
-    message.responseStatus = (object.responseStatus !== undefined && object.responseStatus !== null)
-      ? EchoStatus.fromPartial(object.responseStatus)
-      : undefined;
-    return message;
   },
 };
 
@@ -1074,11 +706,11 @@ export const StreamingOutputCallResponse: MessageFns<StreamingOutputCallResponse
 
   decode(input: BinaryReader | Uint8Array, length?: number): StreamingOutputCallResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
       throw new globalThis.Error("protobuf decode recursion limit exceeded");
     }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseStreamingOutputCallResponse();
@@ -1101,31 +733,8 @@ export const StreamingOutputCallResponse: MessageFns<StreamingOutputCallResponse
       }
       return message;
     } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  fromJSON(object: any): StreamingOutputCallResponse {
-    return { payload: isSet(object.payload) ? Payload.fromJSON(object.payload) : undefined };
-  },
-
-  toJSON(message: StreamingOutputCallResponse): unknown {
-    const obj: any = {};
-    if (message.payload !== undefined) {
-      obj.payload = Payload.toJSON(message.payload);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<StreamingOutputCallResponse>): StreamingOutputCallResponse {
-    return StreamingOutputCallResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StreamingOutputCallResponse>): StreamingOutputCallResponse {
-    const message = createBaseStreamingOutputCallResponse();
-    message.payload = (object.payload !== undefined && object.payload !== null)
-      ? Payload.fromPartial(object.payload)
-      : undefined;
-    return message;
   },
 };
 
@@ -1136,9 +745,9 @@ export const TestServiceService = {
     path: "/grpc.testing.TestService/EmptyCall" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestSerialize: (value: Empty): Buffer => encode(Empty, value),
     requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
-    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseSerialize: (value: Empty): Buffer => encode(Empty, value),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
   /** Answers with a payload of the size asked for, or the status asked for. */
@@ -1146,9 +755,9 @@ export const TestServiceService = {
     path: "/grpc.testing.TestService/UnaryCall" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: SimpleRequest): Buffer => Buffer.from(SimpleRequest.encode(value).finish()),
+    requestSerialize: (value: SimpleRequest): Buffer => encode(SimpleRequest, value),
     requestDeserialize: (value: Buffer): SimpleRequest => SimpleRequest.decode(value),
-    responseSerialize: (value: SimpleResponse): Buffer => Buffer.from(SimpleResponse.encode(value).finish()),
+    responseSerialize: (value: SimpleResponse): Buffer => encode(SimpleResponse, value),
     responseDeserialize: (value: Buffer): SimpleResponse => SimpleResponse.decode(value),
   },
   /** Answers with payloads of the sizes asked for. */
@@ -1157,10 +766,10 @@ export const TestServiceService = {
     requestStream: false as const,
     responseStream: true as const,
     requestSerialize: (value: StreamingOutputCallRequest): Buffer =>
-      Buffer.from(StreamingOutputCallRequest.encode(value).finish()),
+      encode(StreamingOutputCallRequest, value),
     requestDeserialize: (value: Buffer): StreamingOutputCallRequest => StreamingOutputCallRequest.decode(value),
     responseSerialize: (value: StreamingOutputCallResponse): Buffer =>
-      Buffer.from(StreamingOutputCallResponse.encode(value).finish()),
+      encode(StreamingOutputCallResponse, value),
     responseDeserialize: (value: Buffer): StreamingOutputCallResponse => StreamingOutputCallResponse.decode(value),
   },
   /** Answers with the size of all payloads together. */
@@ -1169,10 +778,10 @@ export const TestServiceService = {
     requestStream: true as const,
     responseStream: false as const,
     requestSerialize: (value: StreamingInputCallRequest): Buffer =>
-      Buffer.from(StreamingInputCallRequest.encode(value).finish()),
+      encode(StreamingInputCallRequest, value),
     requestDeserialize: (value: Buffer): StreamingInputCallRequest => StreamingInputCallRequest.decode(value),
     responseSerialize: (value: StreamingInputCallResponse): Buffer =>
-      Buffer.from(StreamingInputCallResponse.encode(value).finish()),
+      encode(StreamingInputCallResponse, value),
     responseDeserialize: (value: Buffer): StreamingInputCallResponse => StreamingInputCallResponse.decode(value),
   },
   /** Answers each request with the payloads that it asks for, as it comes. */
@@ -1181,10 +790,10 @@ export const TestServiceService = {
     requestStream: true as const,
     responseStream: true as const,
     requestSerialize: (value: StreamingOutputCallRequest): Buffer =>
-      Buffer.from(StreamingOutputCallRequest.encode(value).finish()),
+      encode(StreamingOutputCallRequest, value),
     requestDeserialize: (value: Buffer): StreamingOutputCallRequest => StreamingOutputCallRequest.decode(value),
     responseSerialize: (value: StreamingOutputCallResponse): Buffer =>
-      Buffer.from(StreamingOutputCallResponse.encode(value).finish()),
+      encode(StreamingOutputCallResponse, value),
     responseDeserialize: (value: Buffer): StreamingOutputCallResponse => StreamingOutputCallResponse.decode(value),
   },
 } as const;
@@ -1202,32 +811,7 @@ export interface TestServiceServer extends UntypedServiceImplementation {
   fullDuplexCall: handleBidiStreamingCall<StreamingOutputCallRequest, StreamingOutputCallResponse>;
 }
 
-function bytesFromBase64(b64: string): Uint8Array {
-  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
-}
-
-function base64FromBytes(arr: Uint8Array): string {
-  return globalThis.Buffer.from(arr).toString("base64");
-}
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
-
-export type DeepPartial<T> = T extends bigint ? string | number | bigint
-  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string } ? { [K in keyof Omit<T, "$case">]?: DeepPartial<T[K]> } & { $case: T["$case"] }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
-function isSet(value: any): boolean {
-  return value !== null && value !== undefined;
-}
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  fromJSON(object: any): T;
-  toJSON(message: T): unknown;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }
