@@ -16,6 +16,7 @@ import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
 import * as Recorder from "../support/Recorder.ts"
 import {
+  answering,
   Banned,
   handlers,
   live,
@@ -320,15 +321,7 @@ describe("too many calls in a time", () => {
     createPlayer: { public: true, rate: { limit: 2, window: "1 hour", by: "principal" } },
     healthCheck: { public: true }
   })
-  const served = Grpc.handlers(
-    api,
-    Effect.succeed({
-      healthCheck: () => Effect.succeed({ status: "SERVING" }),
-      createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
-      getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
-      gainExp: ({ playerId }) => Effect.succeed({ player: player(playerId), levelsGained: 0 })
-    })
-  )
+  const served = Grpc.handlers(api, Effect.succeed(answering))
   const principal = (playerId: string) => ({ playerId, roles: [], tokenId: playerId })
   const serve = Effect.fnUntraced(function* (rateLimit: number) {
     const rooms = Layer.mergeAll(

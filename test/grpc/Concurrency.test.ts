@@ -8,7 +8,8 @@ import { Grpc, GrpcServer, layerEmbedded } from "xdooria/grpc"
 import { LoggerTest } from "xdooria/logger"
 import * as Concurrency from "../../src/grpc/internal/concurrency.ts"
 import { passing, PlayerService, response } from "./Game.ts"
-import { constant, either, exponential, logNormal, manualClock, type Phase, seeded, simulate } from "./Queue.ts"
+import { constant, either, exponential, logNormal, manualClock, type Phase, simulate } from "./Queue.ts"
+import { seeded } from "../support/Seeded.ts"
 
 const seeds = [1, 2, 3, 4, 5]
 const unlimited = Number.POSITIVE_INFINITY

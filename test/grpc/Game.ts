@@ -65,7 +65,8 @@ export const player = (id: string): Player => ({ id, name: "Ann", level: 7, exp:
 
 export const response = (id: string): GetPlayerResponse => ({ player: player(id) })
 
-const defaults = {
+/** Functions that answer, for any api of these methods. */
+export const answering = {
   healthCheck: () => Effect.succeed({ status: "SERVING" }),
   createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
   getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
@@ -76,7 +77,7 @@ const defaults = {
 export const handlers = (methods: { readonly [K in keyof Methods]?: (request: never) => unknown }): Grpc.Handlers<
   never,
   never
-> => Grpc.handlers(GameApi, Effect.succeed({ ...defaults, ...(methods as Partial<typeof defaults>) }))
+> => Grpc.handlers(GameApi, Effect.succeed({ ...answering, ...(methods as Partial<typeof answering>) }))
 
 /** The other three kinds of method; `watch` may be repeated. */
 export const StreamApi = Grpc.api(StreamService, {

@@ -14,7 +14,7 @@ import * as Fault from "../faults/Fault.ts"
 import * as History from "../support/History.ts"
 import { driver, eventually } from "../support/RedisBackends.ts"
 import * as RedisServer from "../support/RedisServer.ts"
-import { handlers, live, player, PlayerService, response, start } from "./Game.ts"
+import { answering, handlers, live, player, PlayerService, start } from "./Game.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -237,9 +237,7 @@ const redisDown = Fault.scenario({
       const served = Grpc.handlers(
         LimitedApi,
         Effect.succeed({
-          healthCheck: () => Effect.succeed({ status: "SERVING" }),
-          createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
-          getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
+          ...answering,
           gainExp: ({ playerId, requestId }) =>
             Effect.sync(() => {
               applied.push(requestId)

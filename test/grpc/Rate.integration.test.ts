@@ -12,7 +12,7 @@ import * as Rate from "../../src/grpc/internal/rate.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as RealServer from "../support/RealServer.ts"
 import { client, driver, eventually, freshPrefix, type Options, single, suites } from "../support/RedisBackends.ts"
-import { player, PlayerService, response } from "./Game.ts"
+import { answering, PlayerService } from "./Game.ts"
 
 const method = "game.GameService/GainExp"
 /** Long enough that nothing is given back while a test runs. */
@@ -114,15 +114,7 @@ RealServer.suite("redis", "rates that instances share, when Redis is away", (add
       createPlayer: { public: true },
       healthCheck: { public: true }
     })
-    const served = Grpc.handlers(
-      api,
-      Effect.succeed({
-        healthCheck: () => Effect.succeed({ status: "SERVING" }),
-        createPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
-        getPlayer: ({ playerId }) => Effect.succeed(response(playerId)),
-        gainExp: ({ playerId }) => Effect.succeed({ player: player(playerId), levelsGained: 0 })
-      })
-    )
+    const served = Grpc.handlers(api, Effect.succeed(answering))
     const rooms = Layer.mergeAll(
       layerServerLive({ port: 0, env: "test", drainDelay: Duration.zero }),
       layerClientLive(),

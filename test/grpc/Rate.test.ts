@@ -11,7 +11,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { RateLimits } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import * as Rate from "../../src/grpc/internal/rate.ts"
-import { seeded } from "./Queue.ts"
+import { seeded } from "../support/Seeded.ts"
 
 const method = "game.GameService/GetPlayer"
 const rule = { limit: 3, window: "300 millis", by: "principal" } as const

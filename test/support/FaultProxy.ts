@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import { randomInt } from "node:crypto"
 import * as Net from "node:net"
 import * as Ports from "./Ports.ts"
+import { seeded } from "./Seeded.ts"
 
 /**
  * What happens to the chunk of a request that a predicate chose, and to its connection.
@@ -61,17 +62,6 @@ interface Faults {
   delayMillis: number
   closeAfter: number | undefined
   rules: Array<RuleState>
-}
-
-/** A generator of numbers from 0 to 1, the same for the same seed (mulberry32). */
-const seeded = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 /**

@@ -114,6 +114,7 @@ export abstract class Invocation implements ClientListener {
   #lost: Instance | undefined
   /** Of the instance, when the try began. */
   #era = 0
+  readonly #send: (call: ClientCall) => void
   #call: ClientCall | undefined
   #attempts = 0
   /** When the try must have ended, and how long it has until then. */
@@ -128,8 +129,16 @@ export abstract class Invocation implements ClientListener {
   /** It has its outcome, or nobody waits for it any more. */
   #over = false
 
-  constructor(caller: Caller, remote: Remote, options: CallOptions, context: Context.Context<never>) {
+  /** `send` sends what there is to send, for every try. */
+  constructor(
+    caller: Caller,
+    remote: Remote,
+    options: CallOptions,
+    context: Context.Context<never>,
+    send: (call: ClientCall) => void
+  ) {
     this.caller = caller
+    this.#send = send
     this.remote = remote
     this.isWhole = !remote.requestStream
     this.#options = options
@@ -140,8 +149,8 @@ export abstract class Invocation implements ClientListener {
     caller.pool.budget.call()
   }
 
-  /** Sends what there is to send. */
-  protected abstract onOpen(call: ClientCall): void
+  /** A try begins, and its first response is asked for. */
+  protected onOpen(): void {}
   abstract onMessage(message: Buffer): void
   /** The server has answered, with success. */
   protected abstract onOk(): void
@@ -231,7 +240,8 @@ export abstract class Invocation implements ClientListener {
     if (mayRepeat && !this.#reserved) this.#askLater()
     this.#call = instance.connection.open(this.remote.path, this.#entries as Entries, this.#tryDeadline, this)
     this.#call.read()
-    this.onOpen(this.#call)
+    this.onOpen()
+    this.#send(this.#call)
   }
 
   /** There is no further try put by for this one: when it has had its time there may be. */
@@ -316,6 +326,11 @@ export abstract class Invocation implements ClientListener {
     if (Result.isSuccess(told)) return
     this.cancel()
     this.onFailure(Effect.die(told.failure))
+  }
+
+  /** Asks for a further response. */
+  protected read(): void {
+    this.#call!.read()
   }
 
   /** Its caller does not want it any more. */

@@ -1,34 +1,18 @@
-import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
 import type { CallOptions, DomainError } from "../../Api.ts"
 import { GrpcError, Unavailable } from "../../GrpcError.ts"
-import type { ClientCall } from "../transport.ts"
 import { type Caller, Invocation } from "./invocation.ts"
 import { encode, lostResponse, type Remote } from "./remote.ts"
-import { sendAll } from "./requests.ts"
+import { streamed, whole } from "./requests.ts"
 
 const ignore = (): void => {}
 
 /** A call with one response. */
 class Single extends Invocation {
-  readonly #send: (call: ClientCall) => void
-  #call: ClientCall | undefined
   #resume: (effect: Effect.Effect<unknown, DomainError>) => void = ignore
   #response: Buffer | undefined
-
-  constructor(
-    caller: Caller,
-    remote: Remote,
-    options: CallOptions,
-    context: Context.Context<never>,
-    send: (call: ClientCall) => void
-  ) {
-    super(caller, remote, options, context)
-    this.#send = send
-  }
 
   readonly #cancelled = Effect.sync(() => this.cancel())
 
@@ -59,16 +43,11 @@ class Single extends Invocation {
     )
   }
 
-  protected onOpen(call: ClientCall): void {
-    this.#call = call
-    this.#send(call)
-  }
-
   onMessage(message: Buffer): void {
     if (this.#response !== undefined) return this.#resume(this.#lost("more than one response"))
     this.#response = message
     // A second one would otherwise keep the status from coming.
-    this.#call!.read()
+    this.read()
   }
 
   #lost(details: string): Effect.Effect<never, DomainError> {
@@ -95,11 +74,7 @@ export const unary =
   (request: unknown, options: CallOptions = {}): Effect.Effect<unknown, DomainError> =>
     Effect.withFiber((fiber) => {
       const encoded = encode(remote, request, caller.maxMessageSize)
-      const send = (call: ClientCall) => {
-        call.send(encoded.bytes!, ignore)
-        call.halfClose()
-      }
-      const call = new Single(caller, remote, options, fiber.context, send)
+      const call = new Single(caller, remote, options, fiber.context, whole(encoded.bytes!))
       return encoded.error === undefined ? call.run : call.refused(encoded.error)
     })
 
@@ -111,13 +86,8 @@ export const sum =
     options: CallOptions = {}
   ): Effect.Effect<unknown, DomainError | E, R> =>
     Effect.withFiber((fiber) => {
-      const opened = Deferred.makeUnsafe<ClientCall>()
-      const call = new Single(caller, remote, options, fiber.context, (call) =>
-        Deferred.doneUnsafe(opened, Effect.succeed(call))
-      )
-      const sent = Effect.flatMap(Deferred.await(opened), (open) =>
-        sendAll(open, remote, requests, caller.maxMessageSize)
-      )
+      const { send, sent } = streamed(remote, requests, caller.maxMessageSize)
+      const call = new Single(caller, remote, options, fiber.context, send)
       // A request that fails when the server has answered is too late.
       const failed = Effect.catchCause(sent, (cause) => (call.isOver ? Effect.never : Effect.failCause(cause)))
       return Effect.raceFirst(call.run, Effect.andThen(failed, Effect.never))

@@ -1,19 +1,15 @@
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { CallOptions, DomainError } from "../../Api.ts"
-import type { ClientCall } from "../transport.ts"
 import { type Caller, Invocation } from "./invocation.ts"
 import { encode, lostResponse, type Remote } from "./remote.ts"
-import { sendAll } from "./requests.ts"
-
-const ignore = (): void => {}
+import { streamed, whole } from "./requests.ts"
 
 /** What is read ahead of a slow reader, in bytes. The transport holds a window beside it. */
 const readAhead = 64 * 1024
@@ -25,25 +21,12 @@ type Pulled<E> = Effect.Effect<NonEmptyReadonlyArray<unknown>, E | Cause.Done>
 
 /** A call with a stream of responses. */
 class Streaming<E> extends Invocation {
-  readonly #send: (call: ClientCall) => void
-  #call: ClientCall | undefined
   #resume: ((pulled: Pulled<DomainError | E>) => void) | undefined
   #responses: Array<unknown> = []
   #held = 0
   #isReading = false
   /** What comes behind the responses that are held. */
   #next: Pulled<DomainError | E> | undefined
-
-  constructor(
-    caller: Caller,
-    remote: Remote,
-    options: CallOptions,
-    context: Context.Context<never>,
-    send: (call: ClientCall) => void
-  ) {
-    super(caller, remote, options, context)
-    this.#send = send
-  }
 
   /** Begins. */
   readonly start: Effect.Effect<void, DomainError> = Effect.suspend(() => {
@@ -78,13 +61,11 @@ class Streaming<E> extends Invocation {
   #read(): void {
     if (this.#isReading || this.#held >= readAhead) return
     this.#isReading = true
-    this.#call!.read()
+    this.read()
   }
 
-  protected onOpen(call: ClientCall): void {
-    this.#call = call
+  protected override onOpen(): void {
     this.#isReading = true
-    this.#send(call)
   }
 
   onMessage(message: Buffer): void {
@@ -155,10 +136,7 @@ export const watch =
   (request: unknown, options: CallOptions = {}): Stream.Stream<unknown, DomainError> =>
     streamOf<never, never>((context) => {
       const { bytes, error } = encode(remote, request, caller.maxMessageSize)
-      const call = new Streaming<never>(caller, remote, options, context, (call) => {
-        call.send(bytes!, ignore)
-        call.halfClose()
-      })
+      const call = new Streaming<never>(caller, remote, options, context, whole(bytes!))
       return error === undefined ? Effect.succeed(call) : call.refused(error)
     })
 
@@ -170,13 +148,8 @@ export const talk =
     options: CallOptions = {}
   ): Stream.Stream<unknown, DomainError | E, R> =>
     streamOf<E, R>((context, scope) => {
-      const opened = Deferred.makeUnsafe<ClientCall>()
-      const call = new Streaming<E>(caller, remote, options, context, (open) =>
-        Deferred.doneUnsafe(opened, Effect.succeed(open))
-      )
-      const sent = Effect.flatMap(Deferred.await(opened), (open) =>
-        sendAll(open, remote, requests, caller.maxMessageSize)
-      )
+      const { send, sent } = streamed(remote, requests, caller.maxMessageSize)
+      const call = new Streaming<E>(caller, remote, options, context, send)
       // An interruption is that of the scope.
       const told = Effect.catchCause(sent, (cause) =>
         Effect.sync(() => (Cause.hasInterruptsOnly(cause) ? undefined : call.fail(cause)))
