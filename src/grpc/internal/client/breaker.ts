@@ -86,12 +86,9 @@ export const make = ({ breakerFailures, breakerOpen }: GrpcSettings): Effect.Eff
       isSuspicious: () => suspicious,
       guard: (call, refused) => Effect.catchIf(execute(call), isRejection, refused),
       // One that began before the circuit opened is not the one that tries it again.
-      told: (outcome) => {
-        // From now on: what ends in the same turn is told behind it, in its order.
-        suspicious = true
-        return Effect.flatMap(isClosed, (closed) =>
+      told: (outcome) =>
+        Effect.flatMap(isClosed, (closed) =>
           closed ? Effect.catchIf(execute(outcome), isRejection, () => outcome) : outcome
         )
-      }
     }
   })

@@ -149,8 +149,6 @@ export abstract class Invocation implements ClientListener {
     caller.pool.budget.call()
   }
 
-  /** A try begins, and its first response is asked for. */
-  protected onOpen(): void {}
   abstract onMessage(message: Buffer): void
   /** The server has answered, with success. */
   protected abstract onOk(): void
@@ -240,7 +238,6 @@ export abstract class Invocation implements ClientListener {
     if (mayRepeat && !this.#reserved) this.#askLater()
     this.#call = instance.connection.open(this.remote.path, this.#entries as Entries, this.#tryDeadline, this)
     this.#call.read()
-    this.onOpen()
     this.#send(this.#call)
   }
 

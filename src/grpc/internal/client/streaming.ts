@@ -24,7 +24,8 @@ class Streaming<E> extends Invocation {
   #resume: ((pulled: Pulled<DomainError | E>) => void) | undefined
   #responses: Array<unknown> = []
   #held = 0
-  #isReading = false
+  /** A response was asked for; the first one is with the try. */
+  #isReading = true
   /** What comes behind the responses that are held. */
   #next: Pulled<DomainError | E> | undefined
 
@@ -62,10 +63,6 @@ class Streaming<E> extends Invocation {
     if (this.#isReading || this.#held >= readAhead) return
     this.#isReading = true
     this.read()
-  }
-
-  protected override onOpen(): void {
-    this.#isReading = true
   }
 
   onMessage(message: Buffer): void {
