@@ -1,6 +1,8 @@
 // What a real server is to the tests. One file per kind (postgres.ts, redis.ts), listed in servers.ts.
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import { spawn, type SpawnOptions } from "node:child_process"
 import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs"
 import * as Net from "node:net"
@@ -68,6 +70,16 @@ export const isExecutable = (path: string): boolean => {
     return false
   }
 }
+
+/** What was started stays, unless the start fails; for starts that are made for tests of their own. */
+export const staying = <A, E>(start: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    return yield* start.pipe(
+      Scope.provide(scope),
+      Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+    )
+  })
 
 /** Runs a program to its end; fails with the last lines of what it printed. */
 export const run = (

@@ -17,14 +17,15 @@ const placesOf = (
     .join(",")
 
 /** How to run the services on them. */
-const trial = ({ postgres, redis }: Partial<Servers.Addresses>): string =>
+const trial = ({ etcd, postgres, redis }: Partial<Servers.Addresses>): string =>
   Object.entries({
     XDOORIA_DATABASE_HOST: postgres?.host,
     XDOORIA_DATABASE_PORT: postgres?.port,
     XDOORIA_DATABASE_USER: postgres?.user,
     XDOORIA_DATABASE_PASSWORD: postgres?.password,
     XDOORIA_DATABASE_DATABASE: postgres?.database,
-    XDOORIA_REDIS_ADDRS: redis === undefined ? undefined : placesOf(redis)
+    XDOORIA_REDIS_ADDRS: redis === undefined ? undefined : placesOf(redis),
+    XDOORIA_ETCD_ENDPOINTS: etcd === undefined ? undefined : placesOf(etcd)
   })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${value} `)

@@ -1,15 +1,14 @@
 // Redis servers as processes of this machine, on loopback: alone, as a cluster, and with sentinels. For tests that need
 // one of their own, because they kill it or configure it, and for those that all tests share (infra/redis.ts).
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { run, Unavailable } from "../infra/Server.ts"
 import * as Ports from "./Ports.ts"
-import { host, launch, type Node, until } from "./RedisNode.ts"
+import * as ServerProcess from "./ServerProcess.ts"
+import { ask, folderIn, folderOr, freePorts, holdsForAll, host, type Node, settles, together } from "./ServerProcess.ts"
 
-export type { Node } from "./RedisNode.ts"
+export type { Node } from "./ServerProcess.ts"
 
 /** Where a server keeps its data and what it is told beyond that. */
 export interface Options {
@@ -21,13 +20,16 @@ export interface Options {
   readonly tls?: boolean
 }
 
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
-)
-
-const folderOf = (options: Options): Effect.Effect<string, never, Scope.Scope> =>
-  options.folder === undefined ? temporaryFolder : Effect.succeed(options.folder)
+/** Starts one and waits until it takes commands, which a sentinel does when it watches. */
+const launch = (folder: string, port: number, args: ReadonlyArray<string>) =>
+  ServerProcess.launch({
+    program: "redis-server",
+    args,
+    folder,
+    port,
+    ready: /Ready to accept connections|\+monitor master/,
+    client: ["redis-cli", "-h", host, "-p", String(port)]
+  })
 
 /**
  * Arguments of every server but a sentinel. Nothing is kept, a replica has its copy at once, an end does not wait for
@@ -57,36 +59,14 @@ const argsOf = (folder: string, port: number, { args = [], tls = false }: Option
  * removed, when the scope closes.
  */
 export const start = Effect.fnUntraced(function* (options: Options = {}) {
-  const folder = yield* folderOf(options)
+  const folder = yield* folderOr(options.folder)
   const port = yield* Ports.free
   return yield* launch(folder, port, argsOf(folder, port, options))
 })
 
-/** Different free ports: what is free is told one at a time, and may be told twice. */
-const freePorts = (count: number): Effect.Effect<Array<number>> =>
-  Effect.gen(function* () {
-    const ports = new Set<number>()
-    while (ports.size < count) ports.add(yield* Ports.free)
-    return [...ports]
-  })
-
 /** Starts one in a folder inside, named by its port. */
 const launchIn = (folder: string, port: number, args: (own: string) => ReadonlyArray<string>) =>
-  Effect.suspend(() => {
-    const own = join(folder, String(port))
-    mkdirSync(own)
-    return launch(own, port, args(own))
-  })
-
-/** Until several servers have come to rest, which they tell by commands: each is a process of redis-cli. */
-const settles = (what: string, condition: Effect.Effect<boolean>): Effect.Effect<void, Unavailable> =>
-  until(condition, {
-    every: 100,
-    within: 30_000,
-    otherwise: () => `the ${what} has not come to rest within 30 seconds`
-  })
-
-const together = { concurrency: "unbounded" } as const
+  Effect.flatMap(folderIn(folder, port), (own) => launch(own, port, args(own)))
 
 /** The lines of what redis-cli prints. */
 const linesOf = (printed: string): ReadonlyArray<string> => printed.split("\n").map((line) => line.trim())
@@ -98,20 +78,6 @@ const isReplicated = (node: Node, replicas: number): Effect.Effect<boolean, Unav
     if (lines.includes("role:slave")) return lines.includes("master_link_status:up")
     return lines.filter((line) => /^slave\d+:.*state=online/.test(line)).length === replicas
   })
-
-/** Whether it holds for all; not while one is down. */
-const holdsForAll = (
-  nodes: ReadonlyArray<Node>,
-  holds: (node: Node) => Effect.Effect<boolean, Unavailable>
-): Effect.Effect<boolean> =>
-  Effect.forEach(nodes, holds, together).pipe(
-    Effect.map((all) => all.every(Boolean)),
-    Effect.orElseSucceed(() => false)
-  )
-
-/** What a living node says; those that are down are passed over. */
-const ask = <A>(nodes: ReadonlyArray<Node>, question: (node: Node) => Effect.Effect<A, Unavailable>) =>
-  Effect.firstSuccessOf(nodes.map(question))
 
 /** A member of a cluster, as another one sees it. */
 interface Member {
@@ -209,7 +175,7 @@ const clusterOf = (nodes: ReadonlyArray<Node>): Cluster => {
  * Fails and ends as {@link start}.
  */
 export const cluster = Effect.fnUntraced(function* (options: Omit<Options, "tls"> = {}) {
-  const folder = yield* folderOf(options)
+  const folder = yield* folderOr(options.folder)
   const ports = yield* freePorts(4 * primaryCount)
   const busPorts = ports.splice(2 * primaryCount)
   const nodes = yield* Effect.forEach(
@@ -307,7 +273,7 @@ const launchSentinel = (folder: string, port: number, primary: Node) =>
  * Fails and ends as {@link start}.
  */
 export const sentinel = Effect.fnUntraced(function* (options: Omit<Options, "tls"> = {}) {
-  const folder = yield* folderOf(options)
+  const folder = yield* folderOr(options.folder)
   const [port, ...others] = yield* freePorts(6)
   const launchNode = (at: number, args: ReadonlyArray<string>) =>
     launchIn(folder, at, (own) => argsOf(own, at, { args: [...args, ...(options.args ?? [])] }))
