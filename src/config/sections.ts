@@ -1,23 +1,13 @@
 import * as Schema from "effect/Schema"
+import { AuthConfig } from "../auth/Auth.ts"
 import { GrpcConfig } from "../grpc/Grpc.ts"
 import { LockConfig } from "../lock/Lock.ts"
 import { LogConfig } from "../logger/Logger.ts"
 import { PgConfig } from "../pg/Pg.ts"
 import { RedisConfig } from "../redis/Redis.ts"
+import { EtcdConfig, RegistryConfig } from "../registry/Registry.ts"
 import { SessionConfig } from "../session/Session.ts"
 import * as Config from "./Config.ts"
-
-/** Section `etcd`, until its room takes it. */
-export const EtcdConfig = Config.section("etcd", {
-  endpoints: Schema.NonEmptyArray(Config.Address).pipe(
-    Config.withDefault(["127.0.0.1:2379"]),
-    Schema.annotate({ description: "Addresses of the members" })
-  ),
-  dialTimeout: Config.Seconds.pipe(
-    Config.withDefault(5),
-    Schema.annotateKey({ description: "How long a connection may take, in seconds" })
-  )
-})
 
 /** Section `kafka`, until its room takes it. */
 export const KafkaConfig = Config.section("kafka", {
@@ -45,6 +35,8 @@ export const sections: ReadonlyArray<Config.ConfigSection<unknown>> = [
   SessionConfig,
   LockConfig,
   EtcdConfig,
+  RegistryConfig,
+  AuthConfig,
   KafkaConfig,
   LogConfig
 ]

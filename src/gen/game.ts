@@ -27,7 +27,7 @@ export interface HealthCheckResponse {
 }
 
 export interface CreatePlayerRequest {
-  /** 1 to 64 characters of A-Z a-z 0-9 . _ - */
+  /** Whose, wherever a request has it: the caller's when empty, another's needs role `game-master` */
   playerId: string;
   /** 1 to 32 characters, no control characters */
   name: string;
@@ -119,6 +119,113 @@ export interface GetAroundRequest {
 
 export interface GetAroundResponse {
   standings: Standing[];
+}
+
+export interface GetProfileRequest {
+}
+
+export interface GetProfileResponse {
+  player:
+    | Player
+    | undefined;
+  /** The name to log in with */
+  accountName: string;
+  /** When the account was made, in seconds of the epoch */
+  accountCreatedAt: bigint;
+}
+
+/** An amount of a currency. */
+export interface Money {
+  /** Such as `gold` */
+  currency: string;
+  /** A decimal number with as many places as the currency has, such as `12.50` */
+  amount: string;
+}
+
+/** A change of a wallet. */
+export interface LedgerEntry {
+  /** Rises with every change of any wallet */
+  id: bigint;
+  requestId: string;
+  /** Negative when it was taken */
+  change:
+    | Money
+    | undefined;
+  /** What the wallet had of the currency after it */
+  balance:
+    | Money
+    | undefined;
+  /** Why: `level_up`, `purchase`, or what ChangeWallet was given */
+  reason: string;
+  /** In milliseconds of the epoch */
+  at: bigint;
+}
+
+export interface GetWalletRequest {
+  playerId: string;
+}
+
+export interface GetWalletResponse {
+  balances: Money[];
+}
+
+export interface ListLedgerRequest {
+  playerId: string;
+  /** Entries before this id; the newest when 0 */
+  before: bigint;
+  /** 1 to 100; 20 when absent */
+  limit: number;
+}
+
+export interface ListLedgerResponse {
+  entries: LedgerEntry[];
+}
+
+export interface ChangeWalletRequest {
+  playerId: string;
+  /** Names this change: 1 to 64 characters of A-Z a-z 0-9 . _ - */
+  requestId: string;
+  /** Negative to take */
+  change:
+    | Money
+    | undefined;
+  /** 1 to 64 characters of A-Z a-z 0-9 . _ - */
+  reason: string;
+}
+
+export interface ChangeWalletResponse {
+  entry: LedgerEntry | undefined;
+}
+
+/** Items of one kind. */
+export interface Item {
+  /** Such as `potion` */
+  item: string;
+  quantity: bigint;
+}
+
+export interface GetInventoryRequest {
+  playerId: string;
+}
+
+export interface GetInventoryResponse {
+  items: Item[];
+}
+
+export interface BuyRequest {
+  playerId: string;
+  /** Names this purchase: 1 to 64 characters of A-Z a-z 0-9 . _ - */
+  requestId: string;
+  /** An item of the shop */
+  item: string;
+  /** 1 to 1000 */
+  quantity: bigint;
+}
+
+export interface BuyResponse {
+  /** What the player has of the item now */
+  item: Item | undefined;
+  entry: LedgerEntry | undefined;
 }
 
 function createBasePlayer(): Player {
@@ -1154,6 +1261,901 @@ export const GetAroundResponse: MessageFns<GetAroundResponse> = {
   },
 };
 
+function createBaseGetProfileRequest(): GetProfileRequest {
+  return {};
+}
+
+export const GetProfileRequest: MessageFns<GetProfileRequest> = {
+  encode(_: GetProfileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetProfileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetProfileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetProfileResponse(): GetProfileResponse {
+  return { player: undefined, accountName: "", accountCreatedAt: 0n };
+}
+
+export const GetProfileResponse: MessageFns<GetProfileResponse> = {
+  encode(message: GetProfileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.player !== undefined) {
+      Player.encode(message.player, writer.uint32(10).fork()).join();
+    }
+    if (message.accountName !== "") {
+      writer.uint32(18).string(message.accountName);
+    }
+    if (message.accountCreatedAt !== 0n) {
+      if (BigInt.asIntN(64, message.accountCreatedAt) !== message.accountCreatedAt) {
+        throw new globalThis.Error("value provided for field message.accountCreatedAt of type int64 too large");
+      }
+      writer.uint32(24).int64(message.accountCreatedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetProfileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetProfileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.player = Player.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.accountName = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.accountCreatedAt = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMoney(): Money {
+  return { currency: "", amount: "" };
+}
+
+export const Money: MessageFns<Money> = {
+  encode(message: Money, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.currency !== "") {
+      writer.uint32(10).string(message.currency);
+    }
+    if (message.amount !== "") {
+      writer.uint32(18).string(message.amount);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Money {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoney();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.currency = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.amount = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLedgerEntry(): LedgerEntry {
+  return { id: 0n, requestId: "", change: undefined, balance: undefined, reason: "", at: 0n };
+}
+
+export const LedgerEntry: MessageFns<LedgerEntry> = {
+  encode(message: LedgerEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asIntN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type int64 too large");
+      }
+      writer.uint32(8).int64(message.id);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    if (message.change !== undefined) {
+      Money.encode(message.change, writer.uint32(26).fork()).join();
+    }
+    if (message.balance !== undefined) {
+      Money.encode(message.balance, writer.uint32(34).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.at !== 0n) {
+      if (BigInt.asIntN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type int64 too large");
+      }
+      writer.uint32(48).int64(message.at);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LedgerEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLedgerEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.change = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.balance = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.at = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetWalletRequest(): GetWalletRequest {
+  return { playerId: "" };
+}
+
+export const GetWalletRequest: MessageFns<GetWalletRequest> = {
+  encode(message: GetWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetWalletResponse(): GetWalletResponse {
+  return { balances: [] };
+}
+
+export const GetWalletResponse: MessageFns<GetWalletResponse> = {
+  encode(message: GetWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.balances) {
+      Money.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.balances.push(Money.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListLedgerRequest(): ListLedgerRequest {
+  return { playerId: "", before: 0n, limit: 0 };
+}
+
+export const ListLedgerRequest: MessageFns<ListLedgerRequest> = {
+  encode(message: ListLedgerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.before !== 0n) {
+      if (BigInt.asIntN(64, message.before) !== message.before) {
+        throw new globalThis.Error("value provided for field message.before of type int64 too large");
+      }
+      writer.uint32(16).int64(message.before);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).int32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLedgerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLedgerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.before = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListLedgerResponse(): ListLedgerResponse {
+  return { entries: [] };
+}
+
+export const ListLedgerResponse: MessageFns<ListLedgerResponse> = {
+  encode(message: ListLedgerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      LedgerEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLedgerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLedgerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(LedgerEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChangeWalletRequest(): ChangeWalletRequest {
+  return { playerId: "", requestId: "", change: undefined, reason: "" };
+}
+
+export const ChangeWalletRequest: MessageFns<ChangeWalletRequest> = {
+  encode(message: ChangeWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    if (message.change !== undefined) {
+      Money.encode(message.change, writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.change = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChangeWalletResponse(): ChangeWalletResponse {
+  return { entry: undefined };
+}
+
+export const ChangeWalletResponse: MessageFns<ChangeWalletResponse> = {
+  encode(message: ChangeWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      LedgerEntry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = LedgerEntry.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseItem(): Item {
+  return { item: "", quantity: 0n };
+}
+
+export const Item: MessageFns<Item> = {
+  encode(message: Item, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.item !== "") {
+      writer.uint32(10).string(message.item);
+    }
+    if (message.quantity !== 0n) {
+      if (BigInt.asIntN(64, message.quantity) !== message.quantity) {
+        throw new globalThis.Error("value provided for field message.quantity of type int64 too large");
+      }
+      writer.uint32(16).int64(message.quantity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Item {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseItem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.item = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.quantity = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetInventoryRequest(): GetInventoryRequest {
+  return { playerId: "" };
+}
+
+export const GetInventoryRequest: MessageFns<GetInventoryRequest> = {
+  encode(message: GetInventoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetInventoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetInventoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetInventoryResponse(): GetInventoryResponse {
+  return { items: [] };
+}
+
+export const GetInventoryResponse: MessageFns<GetInventoryResponse> = {
+  encode(message: GetInventoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.items) {
+      Item.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetInventoryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetInventoryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.items.push(Item.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBuyRequest(): BuyRequest {
+  return { playerId: "", requestId: "", item: "", quantity: 0n };
+}
+
+export const BuyRequest: MessageFns<BuyRequest> = {
+  encode(message: BuyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.playerId !== "") {
+      writer.uint32(10).string(message.playerId);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    if (message.item !== "") {
+      writer.uint32(26).string(message.item);
+    }
+    if (message.quantity !== 0n) {
+      if (BigInt.asIntN(64, message.quantity) !== message.quantity) {
+        throw new globalThis.Error("value provided for field message.quantity of type int64 too large");
+      }
+      writer.uint32(32).int64(message.quantity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BuyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBuyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.playerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.item = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.quantity = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBuyResponse(): BuyResponse {
+  return { item: undefined, entry: undefined };
+}
+
+export const BuyResponse: MessageFns<BuyResponse> = {
+  encode(message: BuyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.item !== undefined) {
+      Item.encode(message.item, writer.uint32(10).fork()).join();
+    }
+    if (message.entry !== undefined) {
+      LedgerEntry.encode(message.entry, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BuyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as NestedReader).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBuyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.item = Item.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entry = LedgerEntry.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as NestedReader).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** The game service: players, their progress and their rank. */
 export type GameServiceService = typeof GameServiceService;
 export const GameServiceService = {
@@ -1167,7 +2169,7 @@ export const GameServiceService = {
     responseSerialize: (value: HealthCheckResponse): Buffer => encode(HealthCheckResponse, value),
     responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(value),
   },
-  /** Creates a player at level 1. ALREADY_EXISTS when the id is taken. */
+  /** Creates the caller's player at level 1. ALREADY_EXISTS when it is there. */
   createPlayer: {
     path: "/game.GameService/CreatePlayer" as const,
     requestStream: false as const,
@@ -1178,7 +2180,7 @@ export const GameServiceService = {
       encode(CreatePlayerResponse, value),
     responseDeserialize: (value: Buffer): CreatePlayerResponse => CreatePlayerResponse.decode(value),
   },
-  /** Reads a player. NOT_FOUND when there is none of that id. */
+  /** Reads a player: the caller's own, or with role `game-master` another's. NOT_FOUND when there is none of that id. */
   getPlayer: {
     path: "/game.GameService/GetPlayer" as const,
     requestStream: false as const,
@@ -1238,14 +2240,76 @@ export const GameServiceService = {
     responseSerialize: (value: GetAroundResponse): Buffer => encode(GetAroundResponse, value),
     responseDeserialize: (value: Buffer): GetAroundResponse => GetAroundResponse.decode(value),
   },
+  /** The caller's player with its account, which the auth service knows. */
+  getProfile: {
+    path: "/game.GameService/GetProfile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetProfileRequest): Buffer => encode(GetProfileRequest, value),
+    requestDeserialize: (value: Buffer): GetProfileRequest => GetProfileRequest.decode(value),
+    responseSerialize: (value: GetProfileResponse): Buffer => encode(GetProfileResponse, value),
+    responseDeserialize: (value: Buffer): GetProfileResponse => GetProfileResponse.decode(value),
+  },
+  /** What a player has in each currency. */
+  getWallet: {
+    path: "/game.GameService/GetWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetWalletRequest): Buffer => encode(GetWalletRequest, value),
+    requestDeserialize: (value: Buffer): GetWalletRequest => GetWalletRequest.decode(value),
+    responseSerialize: (value: GetWalletResponse): Buffer => encode(GetWalletResponse, value),
+    responseDeserialize: (value: Buffer): GetWalletResponse => GetWalletResponse.decode(value),
+  },
+  /** The changes of a wallet, the newest first. */
+  listLedger: {
+    path: "/game.GameService/ListLedger" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListLedgerRequest): Buffer => encode(ListLedgerRequest, value),
+    requestDeserialize: (value: Buffer): ListLedgerRequest => ListLedgerRequest.decode(value),
+    responseSerialize: (value: ListLedgerResponse): Buffer => encode(ListLedgerResponse, value),
+    responseDeserialize: (value: Buffer): ListLedgerResponse => ListLedgerResponse.decode(value),
+  },
+  /** Gives to a wallet or takes from it, once for a request id. Needs role `game-master`. */
+  changeWallet: {
+    path: "/game.GameService/ChangeWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeWalletRequest): Buffer => encode(ChangeWalletRequest, value),
+    requestDeserialize: (value: Buffer): ChangeWalletRequest => ChangeWalletRequest.decode(value),
+    responseSerialize: (value: ChangeWalletResponse): Buffer =>
+      encode(ChangeWalletResponse, value),
+    responseDeserialize: (value: Buffer): ChangeWalletResponse => ChangeWalletResponse.decode(value),
+  },
+  /** What a player has of each item. */
+  getInventory: {
+    path: "/game.GameService/GetInventory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetInventoryRequest): Buffer => encode(GetInventoryRequest, value),
+    requestDeserialize: (value: Buffer): GetInventoryRequest => GetInventoryRequest.decode(value),
+    responseSerialize: (value: GetInventoryResponse): Buffer =>
+      encode(GetInventoryResponse, value),
+    responseDeserialize: (value: Buffer): GetInventoryResponse => GetInventoryResponse.decode(value),
+  },
+  /** Buys items at the price of the shop, once for a request id. FAILED_PRECONDITION when the wallet does not have it. */
+  buy: {
+    path: "/game.GameService/Buy" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BuyRequest): Buffer => encode(BuyRequest, value),
+    requestDeserialize: (value: Buffer): BuyRequest => BuyRequest.decode(value),
+    responseSerialize: (value: BuyResponse): Buffer => encode(BuyResponse, value),
+    responseDeserialize: (value: Buffer): BuyResponse => BuyResponse.decode(value),
+  },
 } as const;
 
 export interface GameServiceServer extends UntypedServiceImplementation {
   /** Answers while the process can serve. Needs no identity. */
   healthCheck: handleUnaryCall<HealthCheckRequest, HealthCheckResponse>;
-  /** Creates a player at level 1. ALREADY_EXISTS when the id is taken. */
+  /** Creates the caller's player at level 1. ALREADY_EXISTS when it is there. */
   createPlayer: handleUnaryCall<CreatePlayerRequest, CreatePlayerResponse>;
-  /** Reads a player. NOT_FOUND when there is none of that id. */
+  /** Reads a player: the caller's own, or with role `game-master` another's. NOT_FOUND when there is none of that id. */
   getPlayer: handleUnaryCall<GetPlayerRequest, GetPlayerResponse>;
   /** Adds experience, once for a request id however often it is sent. */
   gainExp: handleUnaryCall<GainExpRequest, GainExpResponse>;
@@ -1257,6 +2321,18 @@ export interface GameServiceServer extends UntypedServiceImplementation {
   getRank: handleUnaryCall<GetRankRequest, GetRankResponse>;
   /** A player among its neighbours. NOT_FOUND when it has no score on the board. */
   getAround: handleUnaryCall<GetAroundRequest, GetAroundResponse>;
+  /** The caller's player with its account, which the auth service knows. */
+  getProfile: handleUnaryCall<GetProfileRequest, GetProfileResponse>;
+  /** What a player has in each currency. */
+  getWallet: handleUnaryCall<GetWalletRequest, GetWalletResponse>;
+  /** The changes of a wallet, the newest first. */
+  listLedger: handleUnaryCall<ListLedgerRequest, ListLedgerResponse>;
+  /** Gives to a wallet or takes from it, once for a request id. Needs role `game-master`. */
+  changeWallet: handleUnaryCall<ChangeWalletRequest, ChangeWalletResponse>;
+  /** What a player has of each item. */
+  getInventory: handleUnaryCall<GetInventoryRequest, GetInventoryResponse>;
+  /** Buys items at the price of the shop, once for a request id. FAILED_PRECONDITION when the wallet does not have it. */
+  buy: handleUnaryCall<BuyRequest, BuyResponse>;
 }
 
 export interface MessageFns<T> {

@@ -118,6 +118,8 @@ export interface Rules {
 export interface Api<D extends object, R extends object> {
   /** The full name, such as `game.GameService`. */
   readonly name: string
+  /** The name under which its servers are registered, such as `game-service`. */
+  readonly service: string
   readonly definition: D
   readonly rules: R
 }
@@ -149,13 +151,18 @@ type Misfits<R, D extends Definition> = {
  *
  * - `definition`: from src/gen
  * - `rules`: by method; a method without rules declares no errors, is not idempotent and not public
+ * - `service`: the name under which its servers are registered; by default its package with `-service`, so that
+ *   `game.GameService` is `game-service`
  */
 export const api = <const D extends Definition, const R extends { readonly [K in keyof D]?: Rules }>(
   definition: D,
-  rules: R & Unknown<R, D> & Misfits<R, D>
+  rules: R & Unknown<R, D> & Misfits<R, D>,
+  options: { readonly service?: string } = {}
 ): Api<D, R> => {
   const [first] = Object.values<Method>(definition)
-  return { name: first === undefined ? "" : first.path.split("/")[1]!, definition, rules }
+  const name = first === undefined ? "" : first.path.split("/")[1]!
+  const package_ = name.slice(0, Math.max(0, name.lastIndexOf(".")))
+  return { name, service: options.service ?? `${package_.replaceAll(".", "-")}-service`, definition, rules }
 }
 
 // --- server

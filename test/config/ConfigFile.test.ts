@@ -8,7 +8,7 @@ import { dirname, join } from "node:path"
 import type { InvalidConfig } from "xdooria/config"
 import { Config } from "xdooria/config"
 import { makeLive } from "xdooria/config/live"
-import { EtcdConfig } from "../../src/config/sections.ts"
+import { EtcdConfig } from "../../src/registry/Registry.ts"
 import { RedisConfig } from "../../src/redis/Redis.ts"
 import { rejected, temporaryFile, temporaryFolder, unreadable } from "./support.ts"
 

@@ -1,0 +1,3 @@
+export * from "./Auth.ts"
+export * from "./AuthError.ts"
+export * from "./Lockout.ts"

@@ -1,0 +1,3 @@
+export * from "./Leader.ts"
+export * from "./Registry.ts"
+export * from "./RegistryError.ts"
