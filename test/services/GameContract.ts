@@ -2,13 +2,18 @@ import { assert, layer } from "@effect/vitest"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { SqlClient } from "effect/sql/SqlClient"
 import { ConfigTest, type InvalidConfig } from "xdooria/config"
 import { Grpc, type GrpcClient, GrpcError, GrpcServer } from "xdooria/grpc"
 import { GrpcClientLive, GrpcServerLive } from "xdooria/grpc/live"
+import type { Leaderboard } from "xdooria/leaderboard"
 import { LoggerTest } from "xdooria/logger"
+import type { PgError } from "xdooria/pg"
+import type { RedisFailure } from "xdooria/redis"
 import { GameApi } from "../../src/services/game/api.ts"
 import { GameApp } from "../../src/services/game/app.ts"
-import type { Infra } from "../../src/services/infra.ts"
+
+type Infra = Layer.Layer<SqlClient | Leaderboard, InvalidConfig | PgError | RedisFailure>
 
 type Transport = Layer.Layer<GrpcServer | GrpcClient, InvalidConfig>
 

@@ -51,5 +51,11 @@ export const GameApi = Grpc.api(GameServiceService, {
     errors: [PlayerNotRanked, StorageUnavailable],
     idempotent: true,
     public: true
-  }
+  },
+  getProfile: { public: true },
+  getWallet: { public: true },
+  listLedger: { public: true },
+  changeWallet: { public: true },
+  getInventory: { public: true },
+  buy: { public: true }
 })

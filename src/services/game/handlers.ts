@@ -40,7 +40,13 @@ export const GameHandlers = Grpc.handlers(
       }),
       getAround: Effect.fnUntraced(function* ({ playerId, board, distance }) {
         return { standings: (yield* boards.around(board, playerId, orDefault(distance, 5))).map(toStanding) }
-      })
+      }),
+      getProfile: () => Effect.die("not served yet"),
+      getWallet: () => Effect.die("not served yet"),
+      listLedger: () => Effect.die("not served yet"),
+      changeWallet: () => Effect.die("not served yet"),
+      getInventory: () => Effect.die("not served yet"),
+      buy: () => Effect.die("not served yet")
     }
   })
 )

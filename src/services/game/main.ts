@@ -29,7 +29,7 @@ export const examples: Service["examples"] = [
 export const main: Service["main"] = ({ env, infra }) =>
   GameApp.pipe(
     Layer.provideMerge(GrpcServerLive),
-    Layer.provideMerge(infra),
+    Layer.provideMerge(Layer.merge(infra.pg, infra.leaderboard)),
     Layer.provideMerge(Layer.mergeAll(LoggerLive, HealthLive)),
     Layer.provideMerge(Layer.mergeAll(ConfigLive("game", { env, sections }), NodeFileSystem.layer))
   )
