@@ -80,8 +80,8 @@ export const serve = Command.make("serve", { services: flags.services, env: flag
   Effect.gen(function* () {
     yield* Process.serveUntilSignal(Duration.zero)
     const kind = yield* kindOf(options.env, options.infra)
-    const infra = yield* loadInfra(kind)
-    const started = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, infra))
+    const makeInfra = yield* loadInfra(kind)
+    const started = yield* Effect.forEach(options.services, (name) => start(name, options.env, kind, makeInfra()))
     const calls = started.flatMap(({ calls }) => calls)
     const lines = [
       `xdooria serves (${options.env}):`,

@@ -1,22 +1,27 @@
 import type { PgClient } from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { SqlClient } from "effect/sql/SqlClient"
 import type { Auth } from "../auth/Auth.ts"
 import type { AuthError } from "../auth/AuthError.ts"
 import type { Lockout } from "../auth/Lockout.ts"
+import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { Leaderboard } from "../leaderboard/Leaderboard.ts"
+import type { EmbeddedServer } from "../pg/internal/Server.ts"
+import * as Pg from "../pg/Pg.ts"
 import type { PgError } from "../pg/PgError.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
 import type { Leader } from "../registry/Leader.ts"
 import type { Registry } from "../registry/Registry.ts"
 import type { RegistryError } from "../registry/RegistryError.ts"
 import type { Session } from "../session/Session.ts"
+import type { SessionError } from "../session/SessionError.ts"
 import type { Push } from "./gateway/Push.ts"
 
 /** What can fail when the servers that a service needs are reached, or started. */
-export type InfraError = AuthError | InvalidConfig | PgError | RedisFailure | RegistryError
+export type InfraError = AuthError | InvalidConfig | PgError | RedisFailure | RegistryError | SessionError
 
 /** A part of {@link Infra}. */
 export type InfraLayer<A> = Layer.Layer<A, InfraError>
@@ -36,3 +41,67 @@ export interface Infra {
 
 /** Where they come from: `live` are the servers of the configuration, `embedded` are started here and end with us. */
 export type InfraKind = "embedded" | "live"
+
+const absent = Layer.effectContext(Effect.die("not there yet"))
+
+/** The servers of the configuration: each service has connections of its own, which its rooms share. */
+const loadLive: Effect.Effect<() => Infra> = Effect.map(
+  Effect.all([
+    Effect.promise(() => import("../pg/PgLive.ts")),
+    Effect.promise(() => import("../redis/RedisLive.ts")),
+    Effect.promise(() => import("../leaderboard/LeaderboardLive.ts")),
+    Effect.promise(() => import("../session/SessionLive.ts"))
+  ]),
+  ([{ PgLive }, { RedisLive }, { LeaderboardLive }, { SessionLive }]) =>
+    () => ({
+      pg: PgLive,
+      leaderboard: Layer.provide(LeaderboardLive, RedisLive),
+      session: Layer.provide(SessionLive, RedisLive),
+      auth: absent,
+      push: absent,
+      registry: absent
+    })
+)
+
+/** The PostgreSQL server of this process. */
+class PgServer extends Context.Service<PgServer, EmbeddedServer>()("xdooria/services/PgServer") {}
+
+/** Servers of our own: one set for all services of the process, of which each has a database of its own. */
+const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
+  Effect.all([
+    Effect.promise(() => import("../pg/internal/Server.ts")),
+    Effect.promise(() => import("../pg/PgLive.ts")),
+    Effect.promise(() => import("../leaderboard/LeaderboardEmbedded.ts")),
+    Effect.promise(() => import("../session/SessionEmbedded.ts")),
+    Layer.makeMemoMap
+  ]),
+  ([{ startServer }, { layerLive }, { LeaderboardEmbedded }, { SessionEmbedded }, memoMap]) => {
+    // The first service that takes a room starts it, with its configuration; it ends with the last.
+    const shared = <A, E>(room: Layer.Layer<A, E>): Layer.Layer<A, E> =>
+      Layer.effectContext(Effect.flatMap(Effect.scope, (scope) => Layer.buildWithMemoMap(room, memoMap, scope)))
+    const server = shared(Layer.effect(PgServer, startServer))
+    const database = Effect.gen(function* () {
+      const { pid: _, ...server } = yield* PgServer
+      const name = `xdooria_${(yield* Config.Current).service}`
+      yield* Effect.flatMap(SqlClient, (sql) => Pg.run(sql`CREATE DATABASE ${sql(name)}`)).pipe(
+        Effect.provide(layerLive({ ...server, tls: "disable", maxConns: 1 }))
+      )
+      return layerLive({ ...(yield* Config.get(Pg.PgConfig)), ...server, tls: "disable", database: name })
+    })
+    return () => ({
+      pg: Layer.unwrap(database).pipe(Layer.provide(server)),
+      leaderboard: shared(LeaderboardEmbedded),
+      session: shared(SessionEmbedded),
+      auth: absent,
+      push: absent,
+      registry: absent
+    })
+  }
+)
+
+/**
+ * Loads what makes the layers of a kind for one service after the other; what the other kind needs is not loaded. The
+ * embedded rooms of services that were made by one are the same.
+ */
+export const loadInfra = (kind: InfraKind): Effect.Effect<() => Infra> =>
+  kind === "embedded" ? loadEmbedded : loadLive

@@ -1,19 +1,16 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { ConfigSection, Environment } from "../config/Config.ts"
-import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { GrpcError } from "../grpc/GrpcError.ts"
 import type { GrpcServer } from "../grpc/GrpcServer.ts"
 import type { LoggerError } from "../logger/LoggerError.ts"
 import type { Migration } from "../pg/Pg.ts"
-import type { PgError } from "../pg/PgError.ts"
-import type { RedisFailure } from "../redis/RedisError.ts"
-import type { Infra } from "./infra.ts"
+import type { Infra, InfraError } from "./infra.ts"
 
 /**
  * What `<service>/main.ts` exports, for the command line.
  *
- * - `main`: the composition root; one that needs no servers but gRPC leaves `infra` out
+ * - `main`: the composition root; it takes of `infra` what it needs, and nothing else is started
  * - `sections`: what it reads of its configuration beside the rooms' sections
  * - `migrations`: its tables; none without a database
  * - `examples`: calls for a newcomer to try, as `method 'request'`
@@ -22,7 +19,7 @@ export interface Service {
   readonly main: (options: {
     readonly env: Environment
     readonly infra: Infra
-  }) => Layer.Layer<GrpcServer, InvalidConfig | GrpcError | LoggerError | PgError | RedisFailure>
+  }) => Layer.Layer<GrpcServer, GrpcError | InfraError | LoggerError>
   readonly sections: ReadonlyArray<ConfigSection<unknown>>
   readonly migrations: ReadonlyArray<Migration>
   readonly examples: ReadonlyArray<string>
