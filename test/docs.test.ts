@@ -94,7 +94,7 @@ const keysOf = (section: ConfigSection<unknown>): Array<Array<string>> =>
 const unquoted = (cell: string): string => cell.replaceAll('"', "")
 
 describe("configuration tables", () => {
-  for (const room of rooms) {
+  for (const room of rooms.filter((name) => existsSync(`${root}src/${name}/${capital(name)}.ts`))) {
     it(`src/${room}/README.md names the keys of its sections, with their defaults`, async () => {
       const contract = (await import(`../src/${room}/${capital(room)}.ts`)) as { readonly default?: unknown }
       const sections = Object.values(contract).filter(isSection)
@@ -133,10 +133,14 @@ const reasonsOf = (module: Record<string, unknown>): ReadonlyArray<Reason> =>
     return [{ name, retryable: answer(reason, "isRetryable"), safe: answer(reason, "isSafeToRetry") }]
   })
 
+/** The files with the errors of a room: one, but for a folder of named modules. */
+const errorsOf = (room: string) => globSync(`src/${room}/*Error.ts`, { cwd: root }).toSorted()
+
 describe("error tables", () => {
-  for (const room of rooms.filter((name) => existsSync(`${root}src/${name}/${capital(name)}Error.ts`))) {
+  for (const room of rooms.filter((name) => errorsOf(name).length > 0)) {
     it(`src/${room}/README.md names the reasons, and says of each whether to try again`, async () => {
-      const module = (await import(`../src/${room}/${capital(room)}Error.ts`)) as Record<string, unknown>
+      const modules = await Promise.all(errorsOf(room).map((file) => import(`../${file}`) as Promise<object>))
+      const module = Object.assign({}, ...modules) as Record<string, unknown>
       const table = tableOf(`src/${room}/README.md`, "Errors").map(([name = "", when, retryable = "", safe = ""]) => {
         assert.isTrue(when !== undefined && when !== "", `${name}: when?`)
         return { name, retryable: first(retryable), safe: first(safe) }

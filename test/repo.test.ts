@@ -23,6 +23,11 @@ const rooms = readdirSync(`${root}src`, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && !notRooms.includes(entry.name))
   .map((entry) => entry.name)
 
+/** Folders that are published without being rooms: named modules, without a service, a backend and a configuration. */
+const modules = ["utils"]
+
+const published = [...rooms, ...modules]
+
 const src = sources("src/**/*.ts")
 const ours = src.filter(({ path }) => !path.startsWith("src/gen/"))
 const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
@@ -92,7 +97,7 @@ describe("every room", () => {
 
   it("has a README with the seven headings, in order, and no others", () => {
     none(
-      rooms
+      published
         .filter((room) => existsSync(`${root}src/${room}/README.md`))
         .filter((room) => {
           const text = readFileSync(`${root}src/${room}/README.md`, "utf8").replaceAll(/^```[^]*?^```/gm, "")
@@ -133,7 +138,7 @@ const backendsOf = (room: string): ReadonlyArray<readonly [string, string]> => {
 
 describe("a contract", () => {
   it("loads no driver: nor do the index and the errors", () => {
-    const contracts = rooms.flatMap((room) =>
+    const contracts = published.flatMap((room) =>
       ["index", capital(room), `${capital(room)}Error`].map((file) => `src/${room}/${file}.ts`)
     )
     none(
@@ -178,7 +183,7 @@ describe("src", () => {
 
 describe("package.json", () => {
   it("exports each room, its backends, and nothing else", () => {
-    const expected = rooms.flatMap((room) =>
+    const expected = published.flatMap((room) =>
       backendsOf(room).map(([suffix, file]) => {
         const path = `${room}/${file.replace(/\.ts$/, "")}`
         const conditions = {
@@ -322,7 +327,7 @@ describe("the sources", () => {
   it("document every public export", () => {
     none(
       ours
-        .filter(({ path }) => rooms.some((room) => path.startsWith(`src/${room}/`)) && !path.includes("/internal/"))
+        .filter(({ path }) => published.some((room) => path.startsWith(`src/${room}/`)) && !path.includes("/internal/"))
         .flatMap((source) =>
           exportsOf(source)
             .filter(({ documented }) => !documented)

@@ -1,0 +1,6 @@
+export * as Crypto from "./Crypto.ts"
+export * from "./CryptoError.ts"
+export * as Decimal from "./Decimal.ts"
+export * from "./DecimalError.ts"
+export * as HashRing from "./HashRing.ts"
+export * as Uuid from "./Uuid.ts"
