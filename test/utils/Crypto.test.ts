@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { createCipheriv, createHmac, randomBytes } from "node:crypto"
 import { inspect } from "node:util"
-import { Crypto, CryptoError } from "xdooria/utils"
+import { Crypto, type CryptoError } from "xdooria/utils"
 
 const secret = (text: string) => Redacted.make(text)
 const key = () => secret(randomBytes(32).toString("base64url"))

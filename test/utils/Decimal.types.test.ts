@@ -1,4 +1,4 @@
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { expectTypeOf, it } from "vitest"
 import { Decimal, type DecimalError } from "xdooria/utils"
 

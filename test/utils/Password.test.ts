@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { createHook } from "node:async_hooks"
 import { Crypto } from "xdooria/utils"
 
 /** As little as argon2 allows: these tests are about what is around it. */
@@ -107,6 +108,26 @@ describe("passwords", () => {
       ]) {
         assert.isTrue((yield* Effect.exit(Crypto.passwords(cost)))._tag === "Failure")
       }
+    })
+  )
+
+  it.live("are hashed two at once, however many come, and who no longer waits is not hashed", () =>
+    Effect.gen(function* () {
+      let begun = 0
+      const hook = createHook({ init: (_, type) => void (type === "ARGON2REQUEST" && begun++) }).enable()
+      yield* Effect.addFinalizer(() => Effect.sync(() => hook.disable()))
+      const { hash } = yield* Crypto.passwords()
+      const forked = yield* Effect.all(
+        Array.from({ length: 6 }, () => Effect.forkChild(hash(secret("password")), { startImmediately: true }))
+      )
+      assert.strictEqual(begun, 2)
+      // One that waits leaves at once; one that has begun keeps its place until its memory is free.
+      const [first, , , ...waiting] = forked
+      yield* Effect.forEach(waiting, Fiber.interrupt)
+      assert.strictEqual(begun, 2)
+      yield* Fiber.interrupt(first!)
+      yield* Fiber.joinAll(forked.slice(1, 3))
+      assert.strictEqual(begun, 3)
     })
   )
 })

@@ -57,8 +57,8 @@ describe("Uuid", () => {
   it("reads upper and lower case, and nothing else", () => {
     const text = "0190163d-8694-739b-aea5-966c26f8ad91"
     assert.deepStrictEqual(Uuid.parse(text.toUpperCase()), Uuid.parse(text))
-    assert.strictEqual(Schema.decodeUnknownSync(Uuid.FromString)(text.toUpperCase()), text)
-    assert.throws(() => Schema.decodeUnknownSync(Uuid.Uuid)(text.toUpperCase()))
+    assert.strictEqual(Schema.decodeSync(Uuid.FromString)(text.toUpperCase()), text)
+    assert.throws(() => Schema.decodeSync(Uuid.Uuid)(text.toUpperCase()))
     for (const wrong of [
       "",
       "{0190163d-8694-739b-aea5-966c26f8ad91}",
