@@ -210,7 +210,8 @@ type NoPrincipalIn<Methods> = [Methods] extends [never]
   ? unknown
   : { readonly "a public method has no Principal": Methods }
 
-type PublicMethods<A extends AnyApi> = {
+/** The names of the public methods of an {@link Api}. */
+export type PublicMethods<A extends AnyApi> = {
   [K in keyof A["definition"] & string]: IsPublic<A, K> extends true ? K : never
 }[keyof A["definition"] & string]
 
@@ -284,11 +285,14 @@ export type Balancing = "round_robin" | "pick_first" | "least_outstanding" | "co
  *   default `grpc.balancing`
  * - `onlyServing`: calls only endpoints whose grpc.health.v1 says SERVING for this service (or that have no health
  *   service); false by default
+ * - `identity`: `carry` sends the `authorization` of the call that is being served along, so that its caller is the caller
+ *   there too: only to servers that may know its token; nobody's by default
  */
 export interface ClientOptions {
   readonly target?: string | Resolver
   readonly balancing?: Balancing
   readonly onlyServing?: boolean
+  readonly identity?: "carry"
 }
 
 /**

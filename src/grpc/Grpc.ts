@@ -6,9 +6,11 @@ import * as Config from "../config/Config.ts"
 import type { AnyApi, Client, ClientOptions } from "./Api.ts"
 import { GrpcClient } from "./GrpcClient.ts"
 import type { GrpcError } from "./GrpcError.ts"
+import { isNetwork } from "./internal/peer.ts"
 
 export * from "./Api.ts"
 export { Call, Deadline, type Metadata, type Peer } from "./Call.ts"
+export { forward, type ForwardServices } from "./Forward.ts"
 export { middleware, type Middleware, type Served } from "./Middleware.ts"
 export { type Endpoint, endpoints, type Resolver } from "./Resolver.ts"
 
@@ -84,6 +86,15 @@ export const GrpcConfig = Config.section(
       Config.withDefault(1000),
       Schema.annotate({
         description: "Most calls that handlers run at once; under overload fewer, as many as they can bear"
+      })
+    ),
+    trustedProxies: Schema.Array(
+      Schema.String.check(Schema.makeFilter(isNetwork, { expected: "an IP address, or a network such as 10.0.0.0/8" }))
+    ).pipe(
+      Config.withDefault([]),
+      Schema.annotate({
+        description:
+          "Addresses and networks of servers that pass calls on, whose x-forwarded-for is believed: the gateways"
       })
     ),
     tls: Schema.Literals(["disable", "server", "mutual"]).pipe(

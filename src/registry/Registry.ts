@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
-import type { AnyApi, Client, ClientOptions } from "../grpc/Api.ts"
+import type { AnyApi, Client, ClientOptions, PublicMethods } from "../grpc/Api.ts"
 import * as Grpc from "../grpc/Grpc.ts"
 import type { GrpcClient } from "../grpc/GrpcClient.ts"
 import type { GrpcError } from "../grpc/GrpcError.ts"
@@ -269,4 +269,24 @@ export class Registry extends Context.Service<
     options: Omit<ClientOptions, "target"> = {}
   ): Effect.Effect<Client<A>, GrpcError, Registry | GrpcClient | Scope.Scope> =>
     Effect.flatMap(Registry, (registry) => Grpc.client(api, { ...options, target: registry.resolver(api.service) }))
+
+  /**
+   * Serves a service by passing its calls on to its live instances, wherever they are. As `Grpc.forward`, but for the
+   * target, which is the `service` of the api.
+   */
+  static readonly forward = <A extends AnyApi>(
+    api: A,
+    options: Omit<ClientOptions, "target"> = {}
+  ): Grpc.Handlers<
+    GrpcError,
+    Registry | Grpc.ForwardServices<A>,
+    keyof A["definition"] & string,
+    PublicMethods<A>
+  > => ({
+    ...Grpc.forward(api, options),
+    build: Effect.flatMap(
+      Registry,
+      (registry) => Grpc.forward(api, { ...options, target: registry.resolver(api.service) }).build
+    )
+  })
 }

@@ -292,3 +292,17 @@ describe("a middleware", () => {
     Grpc.middleware({ errors: [PlayerNotFound], wrap: () => new PlayerNotFound({ playerId: "" }) })
   })
 })
+
+describe("forward", () => {
+  test("needs an Authenticator unless all is public", () => {
+    const mixed = Grpc.api(PlayerService, { healthCheck: { public: true } })
+    expectTypeOf(Grpc.forward(mixed, {})).toEqualTypeOf<
+      Grpc.Handlers<GrpcError, GrpcClient | Authenticator, Names, "healthCheck">
+    >()
+    const { healthCheck } = PlayerService
+    const open = Grpc.api({ healthCheck }, { healthCheck: { public: true } })
+    expectTypeOf(Grpc.forward(open, {})).toEqualTypeOf<
+      Grpc.Handlers<GrpcError, GrpcClient, "healthCheck", "healthCheck">
+    >()
+  })
+})

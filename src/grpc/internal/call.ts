@@ -221,7 +221,7 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
   }
 
   get peer(): Peer {
-    return this.#transport.peer
+    return this.#calls.peerOf(this.#transport)
   }
 
   get setHeader(): Call["Service"]["setHeader"] {

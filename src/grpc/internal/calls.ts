@@ -1,5 +1,7 @@
 import type * as Clock from "effect/Clock"
+import type { Peer } from "../Call.ts"
 import { type Failure, refusal } from "./failure.ts"
+import type { ServerCall } from "./transport.ts"
 
 /** A call that has not ended on both sides. */
 export interface OpenCall {
@@ -22,6 +24,8 @@ export interface Calls {
   onEmpty: () => void
   /** No further streams of responses are begun. */
   isStopping: boolean
+  /** Who is at the other end. */
+  readonly peerOf: (call: ServerCall) => Peer
   readonly maxDeadlineMillis: number
   readonly maxMetadataSize: number
   readonly maxMessageSize: number

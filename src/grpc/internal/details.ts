@@ -38,6 +38,20 @@ export const encode = (code: number, message: string, details: Details): Buffer 
   return Buffer.from(Status.encode({ code, message, details: any }).finish())
 }
 
+/** The code and message that the trailer holds; nothing when it is not there once, or does not decode. */
+export const statusOf = (
+  values: ReadonlyArray<string | Buffer>
+): { readonly code: number; readonly message: string } | undefined => {
+  const [bytes] = values
+  if (values.length !== 1 || !Buffer.isBuffer(bytes)) return undefined
+  return Result.getOrUndefined(
+    Result.try(() => {
+      const { code, message } = Status.decode(bytes)
+      return { code, message }
+    })
+  )
+}
+
 /** Decodes the trailer of a call that ended with `code`; nothing when it is not there once, whole and of that code. */
 export const decode = (values: ReadonlyArray<string | Buffer>, code: number): Partial<Details> => {
   const [bytes] = values

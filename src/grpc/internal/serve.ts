@@ -15,6 +15,7 @@ import * as Concurrency from "./concurrency.ts"
 import { refusal } from "./failure.ts"
 import * as Health from "./health.ts"
 import * as Observe from "./observe.ts"
+import * as Peer from "./peer.ts"
 import * as Route from "./route.ts"
 import type { Accept, ServerCall, ServerListener } from "./transport.ts"
 
@@ -140,6 +141,7 @@ export const make = (
       standing: new Set(),
       onEmpty: () => {},
       isStopping: false,
+      peerOf: Peer.make(settings.trustedProxies),
       maxDeadlineMillis: Duration.toMillis(settings.maxDeadline),
       maxMetadataSize: settings.maxMetadataSize,
       maxMessageSize: settings.maxMessageSize

@@ -104,7 +104,7 @@ export const make = (
 
     return {
       make: Effect.fnUntraced(function* (api, options) {
-        const { balancing = settings.balancing, onlyServing = false, target = settings.target } = options
+        const { balancing = settings.balancing, identity, onlyServing = false, target = settings.target } = options
         if (typeof target === "string") yield* check(api, target, transport)
         const caller: Caller = {
           pool: yield* RcMap.get(pools, new PoolKey(target, onlyServing ? api.name : undefined)),
@@ -116,6 +116,7 @@ export const make = (
           maxMessageSize: settings.maxMessageSize,
           maxMetadataSize: settings.maxMetadataSize,
           waitForReady: settings.waitForReady,
+          carriesIdentity: identity === "carry",
           random
         }
         const methods = Object.entries<Method>(api.definition).map(([key, method]) => [

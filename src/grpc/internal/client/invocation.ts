@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Tracer from "effect/Tracer"
 import type { CallOptions, DomainError } from "../../Api.ts"
-import { Deadline, type Metadata } from "../../Call.ts"
+import { Call, Deadline, type Metadata } from "../../Call.ts"
 import { type Code, codes, DeadlineExceeded, GrpcError, InvalidArgument, ResourceExhausted } from "../../GrpcError.ts"
 import type { Observation } from "../observe.ts"
 import { isEntry, sizeOfEntry } from "../metadata.ts"
@@ -28,6 +28,8 @@ export interface Caller {
   readonly maxMessageSize: number
   readonly maxMetadataSize: number
   readonly waitForReady: boolean
+  /** Whether it sends the authorization of the call that is being served along. */
+  readonly carriesIdentity: boolean
   /** Draws from 0 to below 1. */
   readonly random: () => number
 }
@@ -41,6 +43,14 @@ const tooSlow = "the try took too long"
 
 /** A deadline that comes later than this was kept from coming, as the answers were: this process stood still. */
 const longestDelay = 100
+
+const authorization = "authorization"
+
+/** The metadata of a call that carries on whom the one that is being served is for. */
+const carried = (context: Context.Context<never>, metadata: CallOptions["metadata"]): CallOptions["metadata"] => {
+  const [value] = Context.getOrUndefined(context as Context.Context<Call>, Call)?.metadata.get(authorization) ?? []
+  return value === undefined ? metadata : { [authorization]: value, ...metadata }
+}
 
 /** The metadata to send, or why it is not sent. */
 const entriesOf = (
@@ -144,7 +154,8 @@ export abstract class Invocation implements ClientListener {
     this.#options = options
     this.#observation = remote.observer.start(context, Context.getOrUndefined(context, Tracer.ParentSpan))
     const { span } = this.#observation
-    this.#entries = entriesOf(remote.name, options.metadata, span, caller.maxMetadataSize)
+    const metadata = caller.carriesIdentity ? carried(context, options.metadata) : options.metadata
+    this.#entries = entriesOf(remote.name, metadata, span, caller.maxMetadataSize)
     this.#deadline = Math.min(caller.pool.now() + ownMillis(caller, remote, options), Context.get(context, Deadline))
     caller.pool.budget.call()
   }

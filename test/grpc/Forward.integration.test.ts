@@ -1,0 +1,4 @@
+import { suite } from "./ForwardContract.ts"
+import { live } from "./Game.ts"
+
+suite("grpc-js", () => live, { clock: "live" })
