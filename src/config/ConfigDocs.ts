@@ -11,9 +11,10 @@ const intro = `# Configuration
 Every key of \`config/<env>/<service>.yaml\`. This page is generated from the sections of the rooms
 ([how a section is declared](../src/config/README.md)); a test compares the two.
 
-A value comes from the first of: the environment variable \`XDOORIA_<SECTION>_<KEY>\` (an empty one is not set, lists are
-written with commas), the YAML file, the default. A key without a default must be given. Texts that look like a number,
-\`true\`, \`false\` or \`null\` are written in quotes. \`npx xdooria config check --file config/dev/game.yaml\` tells all that
+A value comes from the first of: the environment variable of one service, such as \`XDOORIA_GAME__SERVER_PORT\` for
+service \`game\` (its name, two underscores, the rest as below), the variable of all services of the process,
+\`XDOORIA_<SECTION>_<KEY>\`, the YAML file, the default. An empty variable is not set, lists are written with commas. A
+key without a default must be given. Texts that look like a number, \`true\`, \`false\` or \`null\` are written in quotes. \`npx xdooria config check --file config/dev/game.yaml\` tells all that
 is wrong with a file.`
 
 const describeSection = (section: ConfigSection<unknown>): string =>

@@ -29,7 +29,8 @@ export interface ConfigOptions {
 
 /**
  * Reads the configuration of a service, once: the sections' defaults, under the YAML file, under the variables
- * `XDOORIA_<SECTION>_<KEY>`. An empty variable is none; a list is written with commas.
+ * `XDOORIA_<SECTION>_<KEY>`, under those of this service alone, `XDOORIA_<SERVICE>__<SECTION>_<KEY>`. An empty variable is
+ * none; a list is written with commas.
  *
  * Fails with `Unreadable` when the file is absent, is no regular file, is over 1 MB or is not UTF-8, and with
  * `Rejected`, which lists every fault of every section, when it is not YAML, has a key that no section has, or a value
@@ -59,8 +60,9 @@ export const checkFile = (
     const document = yield* readDocument(file)
     const env = options.env ?? envOf(document) ?? "dev"
     const environment = options.environment ?? processEnvironment()
-    const decoded = yield* decodeDocument(document, { ...options, environment, env, envSource: "the program" })
-    return makeCurrent(basename(file, ".yaml"), env, decoded)
+    const service = basename(file, ".yaml")
+    const decoded = yield* decodeDocument(document, { ...options, service, environment, env, envSource: "the program" })
+    return makeCurrent(service, env, decoded)
   })
 
 /** The one place where the variables of the process are read. */
@@ -70,7 +72,7 @@ const load = Effect.fnUntraced(function* (service: string, options: ConfigOption
   const environment = options.environment ?? processEnvironment()
   const { env, envSource } = yield* chooseEnv(options.env, environment["XDOORIA_ENV"])
   const document = yield* readDocument(options.file ?? join(options.directory ?? "config", env, `${service}.yaml`))
-  const decoded = yield* decodeDocument(document, { ...options, environment, env, envSource })
+  const decoded = yield* decodeDocument(document, { ...options, service, environment, env, envSource })
   return { current: makeCurrent(service, env, decoded), decoded }
 })
 

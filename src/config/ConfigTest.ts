@@ -25,10 +25,11 @@ const load = (values: ConfigValues, options: ConfigTestOptions) => {
   const document: Document = { source: "values", values, sourceOf: () => "values" }
   const env = options.env ?? envOf(document) ?? "test"
   const environment = options.environment ?? {}
-  return Effect.map(decodeDocument(document, { ...options, environment, env, envSource: "default" }), (decoded) => ({
-    current: makeCurrent(options.service ?? "test", env, decoded),
-    decoded
-  }))
+  const service = options.service ?? "test"
+  return Effect.map(
+    decodeDocument(document, { ...options, service, environment, env, envSource: "default" }),
+    (decoded) => ({ current: makeCurrent(service, env, decoded), decoded })
+  )
 }
 
 /** The configuration that {@link ConfigTest} provides. Fails with `Rejected` as ConfigLive does. */

@@ -423,6 +423,56 @@ describe("a variable", () => {
     })
   )
 
+  it.effect("of one service is over that of all, and another service's is not read", () =>
+    Effect.gen(function* () {
+      const current = yield* makeTest(
+        { world: { size: 1 } },
+        {
+          service: "my-game",
+          sections: [WorldConfig],
+          environment: {
+            XDOORIA_MY_GAME__WORLD_SIZE: "3",
+            XDOORIA_WORLD_SIZE: "2",
+            XDOORIA_MY_GAME__SERVER_PORT: "",
+            XDOORIA_SERVER_PORT: "5",
+            XDOORIA_SHOP__SERVER_NAME: "shop",
+            XDOORIA_SHOP__STOCK_SIZE: "7"
+          }
+        }
+      )
+      const { name, port } = yield* current.get(Config.ServerConfig)
+      assert.deepStrictEqual(
+        { name, port, size: (yield* current.get(WorldConfig)).size },
+        { name: "xdooria", port: 5, size: 3 }
+      )
+      assert.deepStrictEqual(
+        ["world.size", "server.port"].map((path) => Option.getOrNull(current.sourceOf(path))),
+        ["env XDOORIA_MY_GAME__WORLD_SIZE", "env XDOORIA_SERVER_PORT"]
+      )
+      assert.deepStrictEqual(current.warnings, [])
+    })
+  )
+
+  it.effect("of one service that is close to a key is a fault too", () =>
+    Effect.gen(function* () {
+      const environment = {
+        XDOORIA_GAME__WORLD_SIEZ: "1",
+        XDOORIA_GAME_WORLD_SIZE: "1",
+        XDOORIA_GAME__QUITE_OTHER: "1"
+      }
+      const issues = yield* rejected(
+        makeTest({ world: { size: 1 } }, { service: "game", environment, sections: [WorldConfig] })
+      )
+      assert.deepStrictEqual(
+        issues.map(({ hint, source }) => `${source}: ${hint}`),
+        [
+          "env XDOORIA_GAME__WORLD_SIEZ: did you mean XDOORIA_GAME__WORLD_SIZE?",
+          "env XDOORIA_GAME_WORLD_SIZE: did you mean XDOORIA_GAME__WORLD_SIZE?"
+        ]
+      )
+    })
+  )
+
   it.effect("of others under our prefix is a warning", () =>
     Effect.gen(function* () {
       const links = {
@@ -430,7 +480,8 @@ describe("a variable", () => {
         XDOORIA_REDIS_SERVICE_HOST: "10.0.0.1",
         XDOORIA_DATABASE_SERVICE_PORT: "5432",
         XDOORIA_DATABASE_PORT_5432_TCP_ADDR: "10.0.0.1",
-        XDOORIA_GAME_PORT: "tcp://10.0.0.1:50051"
+        XDOORIA_GAME_PORT: "tcp://10.0.0.1:50051",
+        XDOORIA_AUTH_PORT: "tcp://10.0.0.1:50052"
       }
       const current = yield* makeTest({}, { environment: { ...links, XDOORIA_ENV: "dev", OTHER: "x" } })
       assert.deepStrictEqual(

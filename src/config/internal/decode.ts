@@ -9,6 +9,8 @@ import type { Document } from "./yaml.ts"
 
 /** The sources of a configuration: defaults are in the sections, the document is over them, the variables over both. */
 export interface Sources {
+  /** The name of the service that it is for. */
+  readonly service: string
   readonly sections: ReadonlyArray<ConfigSection<unknown>>
   readonly document: Document
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -106,18 +108,19 @@ const mappingsOf = ({ document, sections }: Sources, report: Report) => {
 
 /** What the sources above the defaults say of a section. */
 const find = (
-  { document, environment, env, envSource }: Sources,
+  sources: Sources,
   section: string,
   leaves: ReadonlyArray<Leaf>,
   values: Readonly<Record<string, unknown>> = {},
   report: Report
 ): ReadonlyMap<string, Found> => {
+  const { document, environment, env, envSource } = sources
   const found = new Map<string, Found>()
   for (const leaf of leaves) {
-    const text = environment[leaf.variable]
-    if (text !== undefined && text !== "") {
-      const source = `env ${leaf.variable}`
-      found.set(leaf.field, { value: parseText(text, leaf.kind), source, sourceOf: () => source })
+    const name = namesOf(sources.service, leaf).find((name) => (environment[name] ?? "") !== "")
+    if (name !== undefined) {
+      const source = `env ${name}`
+      found.set(leaf.field, { value: parseText(environment[name]!, leaf.kind), source, sourceOf: () => source })
     } else if (Object.hasOwn(values, leaf.key)) {
       const sourceOf = (path: ReadonlyArray<PropertyKey>) =>
         document.sourceOf([section, leaf.key, ...path.map((step) => String(step))])
@@ -155,28 +158,45 @@ const unknownKey = (
 
 const prefix = "XDOORIA_"
 
+/** What the variables begin with that are for one service alone. */
+const prefixOf = (service: string): string => `${prefix}${service.replaceAll("-", "_").toUpperCase()}__`
+
+/** The variables of a key, the strongest first: that of the service alone, and that of all services of the process. */
+const namesOf = (service: string, { variable }: Leaf): ReadonlyArray<string> => [
+  prefixOf(service) + variable.slice(prefix.length),
+  variable
+]
+
+const ofAService = /^XDOORIA_[A-Z0-9_]+?__/
+
+/** As Kubernetes has it: a service xdooria-auth gives every pod a XDOORIA_AUTH_SERVICE_HOST and a XDOORIA_AUTH_PORT. */
+const isLink = (name: string, text: string): boolean =>
+  /_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_[A-Z]+(_\w+)?$/.test(name) || /^(tcp|udp|sctp):\/\//.test(text)
+
 /**
  * Variables of ours that name no key. One that is close to a key is a fault. Any other is a warning, since others use the
- * prefix too: in Kubernetes a service xdooria-redis gives every pod a XDOORIA_REDIS_SERVICE_HOST.
+ * prefix too. Those that are for another service are that one's.
  */
 const checkVariables = (
-  { environment }: Sources,
+  { environment, service }: Sources,
   plans: ReadonlyArray<{ readonly leaves: ReadonlyArray<Leaf> }>,
   report: Report,
   warn: Report
 ): void => {
-  const known = plans.flatMap(({ leaves }) => leaves.map((leaf) => leaf.variable))
-  const short = known.map((name) => name.slice(prefix.length))
-  for (const name of Object.keys(environment)) {
-    if (!name.startsWith(prefix) || name === "XDOORIA_ENV" || environment[name] === "") continue
-    if (known.includes(name)) continue
-    const meant = nearest(name.slice(prefix.length), short)
+  const own = prefixOf(service)
+  const known = plans.flatMap(({ leaves }) => leaves.flatMap((leaf) => namesOf(service, leaf)))
+  for (const [name, text = ""] of Object.entries(environment)) {
+    if (!name.startsWith(prefix) || name === "XDOORIA_ENV" || text === "" || known.includes(name)) continue
+    if (ofAService.test(name) && !name.startsWith(own)) continue
+    const start = name.startsWith(own) ? own : prefix
+    const alike = known.filter((other) => other.startsWith(start)).map((other) => other.slice(start.length))
+    const meant = isLink(name, text) ? undefined : nearest(name.slice(start.length), alike)
     const issue: ConfigIssue = {
       source: `env ${name}`,
       path: "",
       expected: "the variable of a key",
       actual: "an unknown one",
-      hint: meant === undefined ? "no key has this name" : `did you mean ${prefix}${meant}?`
+      hint: meant === undefined ? "no key has this name" : `did you mean ${start}${meant}?`
     }
     if (meant !== undefined) report(issue)
     else warn(issue)
