@@ -18,7 +18,8 @@ const definition = (): grpc.ServiceDefinition => {
 
 const player = { player: { id: playerId, name: "Ann", level: 7, exp: 300 } }
 
-const serve = (server: grpc.Server): Effect.Effect<string, never, Scope.Scope> =>
+/** Listens on a free port of loopback, until the scope closes. */
+export const serve = (server: grpc.Server): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<string>((resume) => {
       server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, port) =>

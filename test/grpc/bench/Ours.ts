@@ -33,8 +33,8 @@ const layerLog = (level: Logger.Level) =>
   layerLogger({ service: "bench", level, format: "json", outputPath: "", sink: nullSink })
 
 /** Starts a server with section `grpc` as it is by default, but for the rates that a benchmark would exceed. */
-const serve = <E>(
-  handlers: Grpc.Handlers<E, Authenticator>,
+export const serve = <E, R = never>(
+  handlers: Grpc.Handlers<E, Authenticator | R>,
   options: { readonly level?: Logger.Level; readonly rateLimit?: number } = {}
 ) =>
   Effect.gen(function* () {
@@ -48,7 +48,8 @@ const serve = <E>(
     return yield* Context.get(context, GrpcServer).address
   })
 
-const Api = Grpc.api({ getPlayer }, { getPlayer: { idempotent: true } })
+/** A method that asks who calls. */
+export const Api = Grpc.api({ getPlayer }, { getPlayer: { idempotent: true } })
 const PublicApi = Grpc.api({ getPlayer }, { getPlayer: { idempotent: true, public: true } })
 
 const getPlayerHandler = Effect.fnUntraced(function* ({ playerId }: { readonly playerId: string }) {
