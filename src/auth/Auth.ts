@@ -50,6 +50,12 @@ export const AuthConfig = Config.section(
           "Where the public keys are read, for a service that only verifies, such as http://auth:8081/.well-known/jwks.json"
       })
     ),
+    jwksPort: Schema.Port.pipe(
+      Config.withDefault(0),
+      Schema.annotate({
+        description: "Port that serves the public keys, at /.well-known/jwks.json on server.host; 0 for none"
+      })
+    ),
     accessTtl: seconds(900, "How long an access token is good, in seconds, 1 to 900"),
     refreshTtl: seconds(2_592_000, "How long a refresh token is good, in seconds, 60 to 31622400"),
     refreshGrace: seconds(
@@ -71,7 +77,7 @@ export const AuthConfig = Config.section(
       Config.withDefault("off"),
       Schema.annotate({
         description:
-          "Profile `plan`: whether tokens of a Go service (HS256, player_id, exp, iat) are taken, and issued too"
+          "Profile `plan`: whether tokens of a Go service (HS256, player_id, exp, iat) are taken, and issued too, but for players with roles"
       })
     ),
     planSecret: secret("Secret of profile `plan`, the one of the Go services; it signs nothing else"),
@@ -195,6 +201,13 @@ export class Auth extends Context.Service<
      */
     readonly verify: (token: Redacted.Redacted) => Effect.Effect<Identity, AuthError>
     /**
+     * What `verify` would give now for a token that it verified before, without any delay; undefined when the token is not
+     * remembered, or is no longer good, which `verify` then tells why. For who sees few tokens in many calls.
+     *
+     * - `token`: as text, for it is looked up by it and is not kept
+     */
+    readonly recall: (token: string) => Identity | undefined
+    /**
      * Exchanges a refresh token for new tokens of the same family. It is good once; who sends it again within
      * `auth.refresh_grace` gets the same successor. After that, or when the successor was used, it is a replay: the family
      * ends (`Revoked`, `used`).
@@ -218,11 +231,14 @@ export class Auth extends Context.Service<
   /** Tells the gRPC server who calls, by the access token of the call. The problem is in the log, never in the answer. */
   static readonly layerAuthenticator: Layer.Layer<Authenticator, never, Auth> = Layer.effect(
     Authenticator,
-    Effect.map(Auth, (auth) => ({
-      authenticate: (call) =>
-        Effect.flatMap(Authenticator.token(call), (token) =>
-          Effect.mapError(auth.verify(token), ({ reason }) => new NotAuthenticated({ problem: reason.message }))
+    Effect.map(Auth, ({ recall, verify }) => ({
+      authenticate: (call) => {
+        const known = recall(Authenticator.text(call))
+        if (known !== undefined) return Effect.succeed(known)
+        return Effect.flatMap(Authenticator.token(call), (token) =>
+          Effect.mapError(verify(token), ({ reason }) => new NotAuthenticated({ problem: reason.message }))
         )
+      }
     }))
   )
 }

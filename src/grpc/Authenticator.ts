@@ -38,15 +38,21 @@ export class Authenticator extends Context.Service<
   { readonly authenticate: (call: Call["Service"]) => Effect.Effect<Principal["Service"], NotAuthenticated> }
 >()("xdooria/grpc/Authenticator") {
   /**
-   * The token of a call: the first value of `authorization`, without `Bearer ` (exact case, one space), as the plan reads
-   * it. Fails with NotAuthenticated when there is none.
+   * The token of a call as text, empty when there is none: the first value of `authorization`, without `Bearer ` (exact
+   * case, one space), as the plan reads it. For one that looks callers up by it; a text that goes further is a secret.
    */
-  static readonly token = (call: Call["Service"]): Effect.Effect<Redacted.Redacted, NotAuthenticated> => {
+  static readonly text = (call: Call["Service"]): string => {
     const [value] = call.metadata.get("authorization")
-    if (typeof value !== "string" || value === "") {
-      return Effect.fail(new NotAuthenticated({ problem: "no authorization" }))
-    }
-    return Effect.succeed(Redacted.make(value.startsWith(bearer) ? value.slice(bearer.length) : value))
+    if (typeof value !== "string") return ""
+    return value.startsWith(bearer) ? value.slice(bearer.length) : value
+  }
+
+  /** {@link text} as the secret that it is. Fails with NotAuthenticated when there is none. */
+  static readonly token = (call: Call["Service"]): Effect.Effect<Redacted.Redacted, NotAuthenticated> => {
+    const text = Authenticator.text(call)
+    return text === ""
+      ? Effect.fail(new NotAuthenticated({ problem: "no authorization" }))
+      : Effect.succeed(Redacted.make(text))
   }
 
   /** Knows the callers by a fixed table of tokens: for tests and examples. */
