@@ -62,18 +62,24 @@ const parsed = (hash: Redacted.Redacted<string>): Result.Result<Parsed, CryptoEr
 }
 
 /**
- * The bytes of a password. Normalised by NFKC, as NIST SP 800-63B has it: what is typed on one keyboard is what is typed
- * on another.
+ * A password as it is hashed: normalised by NFKC, as NIST SP 800-63B has it, so that what is typed on one keyboard is what is
+ * typed on another. Nothing when none can be made of it.
  */
+const normalised = (text: string): string | undefined => {
+  // Of one character NFKC rarely makes fewer than an eighth: what is longer is not looked at.
+  if (text.length > 8 * longestPassword || !text.isWellFormed()) return undefined
+  const normal = text.normalize("NFKC")
+  return normal !== "" && [...normal].length <= longestPassword ? normal : undefined
+}
+
+/** Whether {@link Passwords} take a text: 1 to 256 characters once it is normalised, none of them a lone surrogate. */
+export const isPassword = (text: string): boolean => normalised(text) !== undefined
+
 const bytesOf = (password: Redacted.Redacted<string>): Result.Result<Buffer, CryptoError> => {
-  const text = Redacted.value(password)
-  // A character is two code units at most, and one that NFKC composes is rarely more than four: the rest is not looked at.
-  const isShort = text.length <= 8 * longestPassword
-  const normal = isShort ? text.normalize("NFKC") : ""
-  const length = [...normal].length
-  return length >= 1 && length <= longestPassword && text.isWellFormed()
-    ? Result.succeed(Buffer.from(normal))
-    : failed(new InvalidInput({ problem: `a password has 1 to ${longestPassword} characters` }))
+  const normal = normalised(Redacted.value(password))
+  return normal === undefined
+    ? failed(new InvalidInput({ problem: `a password has 1 to ${longestPassword} characters` }))
+    : Result.succeed(Buffer.from(normal))
 }
 
 /** Not to be interrupted: a hash that has begun holds its memory until it ends, whoever waits for it. */

@@ -66,8 +66,18 @@ describe("passwords", () => {
     Effect.gen(function* () {
       const { hash, verify } = yield* Crypto.passwords(cheap)
       const longest = "\u{1f600}".repeat(256)
+      assert.isTrue(Crypto.isPassword(longest))
       assert.isTrue(yield* verify(secret(longest), yield* hash(secret(longest))))
-      for (const wrong of ["", `${longest}x`, "x".repeat(257), "x".repeat(10_000_000), "a\ud800"]) {
+      // The last one is a ligature that NFKC takes apart, into 18 characters.
+      for (const wrong of [
+        "",
+        `${longest}x`,
+        "x".repeat(257),
+        "x".repeat(10_000_000),
+        "a\ud800",
+        "\ufdfa".repeat(15)
+      ]) {
+        assert.isFalse(Crypto.isPassword(wrong))
         assert.strictEqual((yield* Effect.flip(hash(secret(wrong)))).reason._tag, "InvalidInput")
         assert.strictEqual((yield* Effect.flip(verify(secret(wrong), undefined))).reason._tag, "InvalidInput")
       }
