@@ -1,6 +1,8 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
@@ -14,9 +16,29 @@ class NobodyReads extends Schema.TaggedError<NobodyReads>("xdooria/cli/NobodyRea
   override readonly [Runtime.errorReported] = false
 }
 
+/** The response is without the field that was asked for. */
+class NoSuchField extends Schema.TaggedError<NoSuchField>("xdooria/cli/NoSuchField")("NoSuchField", {
+  field: Schema.String
+}) {
+  override get message(): string {
+    return `the response has no field ${this.field}`
+  }
+}
+
 const textOf = (json: Schema.Json, isStream: boolean): string => {
   const lines = JSON.stringify(json, null, isStream ? undefined : 2).split("\n")
   return `${lines.map(GrpcReflect.printable).join("\n")}\n`
+}
+
+/** A field of a response, such as `tokens.access_token`: a text without its quotes, for a shell to keep. */
+const fieldOf = (json: Schema.Json, path: string): Effect.Effect<string, NoSuchField> => {
+  const steps = path.split(".")
+  const value = steps.reduce<unknown>(
+    (value, step) => (value as Readonly<Record<string, unknown>> | null)?.[step],
+    json
+  )
+  if (value === undefined) return Effect.fail(new NoSuchField({ field: path }))
+  return Effect.succeed(`${GrpcReflect.printable(typeof value === "string" ? value : JSON.stringify(value))}\n`)
 }
 
 /**
@@ -33,16 +55,25 @@ export const call = Command.make(
       ),
       Argument.withDefault("")
     ),
+    field: Flag.String("field").pipe(
+      Flag.withDescription("Print this field of the response alone, such as tokens.access_token"),
+      Flag.optional
+    ),
     ...serverFlags
   },
-  Effect.fnUntraced(function* ({ method, request, ...flags }) {
+  Effect.fnUntraced(function* ({ field, method, request, ...flags }) {
     const server = yield* serverOf(flags)
     const stdio = yield* Stdio.Stdio
     const requests = request === "-" ? Stream.decodeText(stdio.stdin) : Stream.succeed(request)
     const answer = yield* answering(server)(GrpcReflect.call({ ...server, method, requests }))
     const printed = Sink.mapError(stdio.stdout(), () => new NobodyReads())
     yield* answer.responses.pipe(
-      Stream.map((json) => textOf(json, answer.stream)),
+      Stream.mapEffect((json) =>
+        Option.match(field, {
+          onNone: () => Effect.succeed(textOf(json, answer.stream)),
+          onSome: (path) => fieldOf(json, path)
+        })
+      ),
       Stream.run(printed)
     )
   }, Effect.scoped)
@@ -60,6 +91,10 @@ export const call = Command.make(
     {
       command: `xdooria call --addr game.example:443 --tls --token "$TOKEN" game.GameService/GetPlayer - < request.json`,
       description: "Call another machine, over TLS"
+    },
+    {
+      command: `TOKEN=$(xdooria call --field tokens.access_token auth.AuthService/Login '{"name":"ann","password":"..."}')`,
+      description: "Keep a field of the response, for --token"
     }
   ])
 )

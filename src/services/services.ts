@@ -13,7 +13,7 @@ import type { Infra, InfraError } from "./infra.ts"
  * - `main`: the composition root; it takes of `infra` what it needs, and nothing else is started
  * - `sections`: what it reads of its configuration beside the rooms' sections
  * - `migrations`: its tables; none without a database
- * - `examples`: calls for a newcomer to try, as `method 'request'`
+ * - `examples`: commands of a shell for a newcomer to try, each with `xdooria call`, which is told the address
  */
 export interface Service {
   readonly main: (options: {
