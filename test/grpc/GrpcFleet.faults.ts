@@ -18,6 +18,7 @@ import { GameServiceService } from "../../src/gen/game.ts"
 import * as Fault from "../faults/Fault.ts"
 import * as Child from "../support/Child.ts"
 import * as History from "../support/History.ts"
+import { load } from "../support/Rate.ts"
 import type { Report, Settings } from "./FleetMember.ts"
 import { GameApi, StreamApi } from "./Game.ts"
 
@@ -72,20 +73,6 @@ const fleet = Effect.gen(function* () {
     readdirSync(path).flatMap((name) => readFileSync(join(path, name), "utf8").trim().split("\n"))
   )
   return { members, applied }
-})
-
-/** Makes `rate` calls a second, whatever became of the earlier ones, and waits for all. */
-const load = Effect.fnUntraced(function* (rate: number, millis: number, one: (i: number) => Effect.Effect<void>) {
-  const startedAt = yield* Clock.currentTimeMillis
-  const calls: Array<Fiber.Fiber<void>> = []
-  for (;;) {
-    const elapsed = (yield* Clock.currentTimeMillis) - startedAt
-    while (calls.length < (elapsed * rate) / 1000) calls.push(yield* Effect.forkChild(one(calls.length)))
-    if (elapsed >= millis) break
-    yield* Effect.sleep("10 millis")
-  }
-  yield* Effect.forEach(calls, Fiber.join, { discard: true })
-  return calls.length
 })
 
 interface Params {
