@@ -29,7 +29,7 @@ export interface ConnectRequest {
 
 /** The first message. */
 export interface Hello {
-  /** The last sequence number that was seen, to be told what came after it; 0 for only what is new */
+  /** The last sequence number that was seen, to be told what came after it; 0 for all that is kept */
   lastSequence: bigint;
   /** Which of the player's devices; only where several may be connected at once */
   device: string;
@@ -53,7 +53,7 @@ export interface ConnectResponse {
     | undefined;
 }
 
-/** The answer to `hello`: from here on messages come. */
+/** The answer to `hello`: from here on messages come. It comes again, with `missed`, when messages were lost. */
 export interface Welcome {
   playerId: string;
   /** The gateway that the player is connected to */
@@ -62,7 +62,7 @@ export interface Welcome {
   epoch: bigint;
   /** The sequence number of the last message before those that follow */
   sequence: bigint;
-  /** Whether messages after `last_sequence` were lost: what the client knows must be read again */
+  /** Whether messages before `sequence` were lost that the client has not seen: what it knows must be read again */
   missed: boolean;
 }
 
@@ -1046,7 +1046,7 @@ export const GatewayServiceService = {
     responseSerialize: (value: ConnectResponse): Buffer => encode(ConnectResponse, value),
     responseDeserialize: (value: Buffer): ConnectResponse => ConnectResponse.decode(value),
   },
-  /** Whether a player is connected, and when it was last. */
+  /** Whether a player is connected, and when it was last. Any player may ask for any other. */
   getPresence: {
     path: "/gateway.GatewayService/GetPresence" as const,
     requestStream: false as const,
@@ -1087,7 +1087,7 @@ export interface GatewayServiceServer extends UntypedServiceImplementation {
    * the gateway stops: connect again then, with the last sequence number that was seen.
    */
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
-  /** Whether a player is connected, and when it was last. */
+  /** Whether a player is connected, and when it was last. Any player may ask for any other. */
   getPresence: handleUnaryCall<GetPresenceRequest, GetPresenceResponse>;
   /** Pushes a message to a player, wherever it is connected. Needs role `admin`. */
   push: handleUnaryCall<PushRequest, PushResponse>;

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Reason from "../../utils/Reason.ts"
@@ -54,27 +55,42 @@ export class PushError extends Reason.error<PushError>("xdooria/services/gateway
   }
 }
 
+/** The largest payload, in bytes of UTF-8. */
+const longestPayload = 16 * 1024
+
+const isPayload = (text: string): boolean =>
+  text.length <= longestPayload &&
+  Buffer.byteLength(text) <= longestPayload &&
+  text.isWellFormed() &&
+  Result.isSuccess(Result.try(() => JSON.parse(text) as unknown))
+
 /**
  * What players are told.
  *
  * - `topic`: what it is about: 1 to 64 characters of `A-Z a-z 0-9 . _ -`
  * - `payload`: JSON, up to 16 KB
  */
-export interface Message {
-  readonly topic: string
-  readonly payload: string
-}
+export const Message = Schema.Struct({
+  topic: Schema.String.check(
+    Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "1 to 64 characters of A-Z a-z 0-9 . _ -" })
+  ),
+  payload: Schema.String.check(Schema.makeFilter(isPayload, { expected: "JSON of at most 16 KB" }))
+})
+
+/** See {@link Message}. */
+export type Message = typeof Message.Type
 
 /** A message to one player, with its place among those of the player: from 1, without gaps. */
-export interface Numbered extends Message {
-  readonly sequence: number
-}
+export const Numbered = Schema.Struct({ sequence: Schema.Int, topic: Schema.String, payload: Schema.String })
+
+/** See {@link Numbered}. */
+export type Numbered = typeof Numbered.Type
 
 /**
  * What a gateway hears.
  *
- * - `Message`: one for a player who is connected to it; a player's messages may come twice, and one may be missing: the
- *   sequence tells, and {@link Push.since} has it
+ * - `Message`: one for a player; it may be one who is not connected to it. A player's messages may come twice, and one
+ *   may be missing: the sequence tells, and {@link Push.since} has it
  * - `Broadcast`: one for everybody; one that is missing is lost
  * - `Gap`: from here on everything is heard, and before it messages may be missing; the first event
  */
@@ -86,8 +102,9 @@ export type Heard =
 /**
  * The messages after a sequence number, in order.
  *
- * - `sequence`: that of the player's last message
- * - `missed`: whether some are no longer known: of each player the last 100 are, for an hour
+ * - `sequence`: that of the player's last message; 0 when there was none, or none for 30 days
+ * - `missed`: whether some are no longer known: of each player the last 100 are, for an hour after the last. So too when
+ *   the number that was asked for is higher than the last: the store has lost messages
  */
 export interface Since {
   readonly messages: ReadonlyArray<Numbered>

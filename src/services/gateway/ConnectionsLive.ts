@@ -1,0 +1,275 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Pull from "effect/Pull"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { Auth } from "../../auth/Auth.ts"
+import type { AuthError } from "../../auth/AuthError.ts"
+import * as Config from "../../config/Config.ts"
+import type { InvalidConfig } from "../../config/ConfigError.ts"
+import type { ConnectRequest, Hello } from "../../gen/gateway.ts"
+import { type Kick, Session, SessionConfig } from "../../session/Session.ts"
+import type { SessionError } from "../../session/SessionError.ts"
+import * as Uuid from "../../utils/Uuid.ts"
+import { StorageUnavailable } from "../errors.ts"
+import { Connection } from "./Connection.ts"
+import { type Caller, Connections, GatewayConfig } from "./Connections.ts"
+import {
+  type ConnectError,
+  GatewayDraining,
+  GatewayFull,
+  SessionEnded,
+  TokenRefused,
+  TooManyMessages,
+  toUnavailable,
+  UnexpectedMessage
+} from "./errors.ts"
+import { type Heard, Push } from "./Push.ts"
+import { Roster } from "./Roster.ts"
+
+/** How long a client may take to say hello. */
+const helloTime = Duration.seconds(10)
+
+/** How often tokens are looked at again, which asks no server. */
+const verifyInterval = Duration.seconds(1)
+
+/** How often some of the sessions are touched, and how often each is in `session.online_ttl`. */
+const touchTick = Duration.seconds(1)
+const touchesInOnlineTtl = 3
+
+/** How long the end of a session may take. */
+const logoutTime = Duration.seconds(2)
+
+/** How long a drain waits for streams to end, after it has ended them. */
+const drainedTime = Duration.seconds(1)
+
+/** In how many steps a drain goes. */
+const drainSteps = 20
+
+/** How many players' messages are read, or sessions touched, at once. */
+const concurrency = 64
+
+const connected = Metric.gauge("gateway_connections", { description: "Players that are connected" })
+
+/** How a session has ended, where an operation on it says so. */
+const endedBy = ({ reason }: SessionError): SessionEnded | undefined => {
+  switch (reason._tag) {
+    case "Superseded":
+      return new SessionEnded({ reason: "superseded" })
+    case "Revoked":
+      return new SessionEnded({ reason: "revoked" })
+    case "Banned":
+      return new SessionEnded({ reason: "banned" })
+    case "NotFound":
+      return new SessionEnded({ reason: "ended" })
+    default:
+      return undefined
+  }
+}
+
+const unavailable = new StorageUnavailable({ outcome: "not_applied" })
+const noHello = new UnexpectedMessage({ expected: "hello" })
+
+/** Sends a player elsewhere, where its session goes on. */
+const leaveToNext = (connection: Connection): void => {
+  connection.isOver = true
+  connection.end(new GatewayDraining())
+}
+
+/** A name that can be a part of a key. */
+const nameOf = (service: string, id: string): string =>
+  `${service.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64)}-${id.slice(0, 8)}`
+
+/** What goes on as long as the gateway does; one that fails leaves its part to the others. */
+const watching = <A, E extends { readonly message: string }>(
+  what: string,
+  stream: Stream.Stream<A, E>,
+  each: (one: A) => void
+) =>
+  Effect.forkScoped(
+    Stream.runForEach(stream, (one) => Effect.sync(() => each(one))).pipe(
+      Effect.catch((error) => Effect.logError(`the gateway does not hear ${what}: ${error.message}`))
+    )
+  )
+
+const make = Effect.gen(function* () {
+  const settings = yield* Config.get(GatewayConfig)
+  const { onlineTtl } = yield* Config.get(SessionConfig)
+  const gateway = nameOf((yield* Config.get(Config.ServerConfig)).name, yield* Uuid.v4)
+  const auth = yield* Auth
+  const session = yield* Session
+  const push = yield* Push
+  const roster = new Roster()
+  let isDraining = false
+
+  const reading = yield* Semaphore.make(concurrency)
+  const since = (playerId: string, sequence: number) =>
+    Effect.retry(
+      reading.withPermit(push.since(playerId, sequence)),
+      Schedule.jittered(Schedule.spaced("1 second"))
+    ).pipe(
+      // It is retried for ever.
+      Effect.orDie
+    )
+
+  // --- a connection
+
+  const login = ({ playerId, token }: Caller, { device }: Hello) =>
+    session.login({ playerId, token, gateway, device }).pipe(
+      Effect.catchTag("SessionError", (error): Effect.Effect<never, ConnectError> => {
+        const ended = endedBy(error)
+        return ended === undefined ? toUnavailable(error) : Effect.fail(ended)
+      })
+    )
+
+  const touch = (connection: Connection) =>
+    Effect.catchTag(session.touch(connection.session), "SessionError", (error) =>
+      Effect.sync(() => {
+        const ended = endedBy(error)
+        if (ended === undefined) return
+        connection.isOver = true
+        connection.end(ended)
+      })
+    )
+
+  const enter = Effect.fnUntraced(function* (caller: Caller, hello: Hello) {
+    if (isDraining) return yield* new GatewayDraining()
+    if (roster.size >= settings.maxConnections) return yield* new GatewayFull()
+    roster.size++
+    const connection = new Connection(
+      yield* Effect.onError(login(caller, hello), () => Effect.sync(() => roster.size--)),
+      Number(hello.lastSequence),
+      since
+    )
+    roster.add(connection)
+    if (isDraining) leaveToNext(connection)
+    yield* Metric.update(connected, roster.size)
+    return connection
+  })
+
+  const leave = Effect.fnUntraced(function* (connection: Connection) {
+    roster.size--
+    roster.remove(connection)
+    yield* Metric.update(connected, roster.size)
+    if (connection.isOver) return
+    yield* session.logout(connection.session).pipe(
+      Effect.timeout(logoutTime),
+      Effect.catch(({ message }) => Effect.logWarning(`a session is left to expire: ${message}`))
+    )
+  })
+
+  /** It may be that its session ended before it was there to be told. */
+  const open = (caller: Caller, hello: Hello) => Effect.tap(Effect.acquireRelease(enter(caller, hello), leave), touch)
+
+  const renew = Effect.fnUntraced(function* (connection: Connection, accessToken: string) {
+    const token = Redacted.make(accessToken)
+    const { playerId } = yield* auth
+      .verify(token)
+      .pipe(Effect.mapError((error) => (error.isRetryable ? unavailable : new TokenRefused())))
+    if (playerId !== connection.session.playerId) return yield* new TokenRefused()
+    connection.token = token
+  })
+
+  const take = Effect.fnUntraced(function* (connection: Connection, { message }: ConnectRequest) {
+    if (!connection.admits(yield* Clock.currentTimeMillis, settings.maxMessages)) return yield* new TooManyMessages()
+    if (message?.$case === "ping") connection.pong(message.ping.id)
+    else if (message?.$case === "renew") yield* renew(connection, message.renew.accessToken)
+    else return yield* new UnexpectedMessage({ expected: "renew or ping" })
+  })
+
+  // --- all of them
+
+  const hear = (heard: Heard) => {
+    switch (heard._tag) {
+      case "Message":
+        return roster.of(heard.playerId).forEach((one) => one.push(heard.message))
+      case "Broadcast":
+        return roster.all.forEach((one) => one.broadcast(heard.message))
+      case "Gap":
+        return roster.all.forEach((one) => one.fallBehind())
+    }
+  }
+  const kicked = ({ epoch, playerId, reason, to }: Kick) => {
+    for (const one of roster.of(playerId)) {
+      if (one.session.epoch !== epoch) continue
+      one.isOver = true
+      one.end(new SessionEnded(to === undefined ? { reason } : { reason, to }))
+    }
+  }
+  const verify = (connection: Connection) =>
+    Effect.catchTag(Effect.asVoid(auth.verify(connection.token)), "AuthError", (error: AuthError) =>
+      Effect.sync(() => {
+        // What cannot be told now will be told.
+        if (error.isRetryable) return
+        connection.end(new SessionEnded({ reason: error.reason._tag === "Expired" ? "expired" : "revoked" }))
+      })
+    )
+  const touchSome = Effect.suspend(() => {
+    const perRound = Duration.toMillis(onlineTtl) / touchesInOnlineTtl / Duration.toMillis(touchTick)
+    const some = roster.oldest(Math.ceil(roster.all.size / Math.max(1, perRound)))
+    // A message whose publication was lost is found so.
+    for (const one of some) one.fallBehind()
+    return Effect.forEach(some, touch, { concurrency, discard: true })
+  })
+
+  yield* watching("which sessions end", session.kicks(gateway), kicked)
+  yield* watching("messages", push.listen(gateway), hear)
+  yield* Effect.forkScoped(
+    Effect.repeat(
+      Effect.suspend(() => Effect.forEach([...roster.all], verify, { discard: true })),
+      Schedule.spaced(verifyInterval)
+    )
+  )
+  yield* Effect.forkScoped(Effect.repeat(touchSome, Schedule.spaced(touchTick)))
+
+  const empty = Effect.callback<void>((resume) => {
+    roster.onEmpty = () => resume(Effect.void)
+    if (roster.all.size === 0) resume(Effect.void)
+  })
+  const drain = Effect.gen(function* () {
+    isDraining = true
+    const all = [...roster.all]
+    const step = Math.ceil(all.length / drainSteps)
+    for (let from = 0; from < all.length; from += step) {
+      all.slice(from, from + step).forEach(leaveToNext)
+      yield* Effect.sleep(Duration.divideUnsafe(settings.drainTime, drainSteps))
+    }
+    yield* Effect.timeoutOption(empty, drainedTime)
+  })
+
+  return Connections.of({
+    gateway,
+    connect: (caller, requests) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const next = yield* Stream.toPull(requests)
+          const [first, ...others] = yield* Pull.catchDone(next, () => Effect.fail(noHello)).pipe(
+            Effect.timeoutOrElse({ duration: helloTime, orElse: () => Effect.fail(noHello) })
+          )
+          if (first.message?.$case !== "hello") return yield* noHello
+          const connection = yield* open(caller, first.message.hello)
+          const takeAll = (requests: ReadonlyArray<ConnectRequest>) =>
+            Effect.forEach(requests, (request) => take(connection, request), { discard: true })
+          yield* Effect.forkScoped(
+            Effect.andThen(takeAll(others), Effect.forever(Effect.flatMap(next, takeAll))).pipe(
+              Pull.catchDone(() => Effect.sync(() => connection.end("done"))),
+              Effect.catch((error) => Effect.sync(() => connection.end(error)))
+            )
+          )
+          return Stream.fromPull(Effect.succeed(connection.pull))
+        })
+      ),
+    drain
+  })
+})
+
+/** Keeps the connections on rooms session and auth, and on {@link Push}, as sections `gateway` and `session` say. */
+export const ConnectionsLive: Layer.Layer<Connections, InvalidConfig, Auth | Session | Push> = Layer.effect(
+  Connections,
+  make
+)
