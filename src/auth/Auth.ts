@@ -15,6 +15,15 @@ const seconds = (value: number, description: string) =>
 
 const secret = (description: string) => Config.Secret.pipe(Config.withDefault(""), Schema.annotate({ description }))
 
+/** Who could change what is read there could sign as anybody. */
+const isKeysUrl = (text: string, env: Config.Environment): boolean => {
+  if (!URL.canParse(text)) return false
+  const { hostname, password, protocol, username } = new URL(text)
+  if (username !== "" || password !== "") return false
+  const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
+  return protocol === "https:" || (protocol === "http:" && (env !== "prod" || isLoopback))
+}
+
 /** Section `auth`. */
 export const AuthConfig = Config.section(
   "auth",
@@ -114,6 +123,14 @@ export const AuthConfig = Config.section(
     ...(values.previousSecrets.some((one) => Buffer.byteLength(Redacted.value(one)) < 32)
       ? [{ field: "previousSecrets" as const, expected: "32 bytes or more each" }]
       : []),
+    ...(values.jwksUrl === "" || isKeysUrl(values.jwksUrl, env)
+      ? []
+      : [
+          {
+            field: "jwksUrl" as const,
+            expected: `a URL with ${env === "prod" ? "https, or http on this machine," : "http or https"} and no password`
+          }
+        ]),
     ...(values.plan !== "off" && Redacted.value(values.planSecret) === ""
       ? [{ field: "planSecret" as const, expected: "a secret, as profile plan is on" }]
       : []),

@@ -29,7 +29,8 @@ export interface Verified extends Identity {
   readonly generation?: number
 }
 
-const Name = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/))
+/** Only dots are no part of a key of Redis. */
+const Name = Schema.String.check(Schema.isPattern(/^(?!\.+$)[A-Za-z0-9._-]{1,64}$/))
 
 const Whole = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 

@@ -12,7 +12,7 @@ import {
 } from "node:crypto"
 import { InvalidConfig, Rejected } from "../../config/ConfigError.ts"
 import { readPem } from "../../utils/Tls.ts"
-import type { AuthSettings, Jwks } from "../Auth.ts"
+import type { AuthSettings } from "../Auth.ts"
 import type { Algorithm, VerifyKey } from "./jwt.ts"
 
 /** A key that signs: a secret, or the private half of a pair. */
@@ -28,7 +28,7 @@ export interface Keys {
   readonly signing: SigningKey | undefined
   readonly verifying: ReadonlyMap<string, VerifyKey>
   /** The public ones among those that verify. */
-  readonly jwks: Jwks
+  readonly published: ReadonlyArray<PublicKey>
 }
 
 /** A secret as a key. Its name tells nothing of it, and is the same in every service. */
@@ -46,17 +46,26 @@ export const algorithmOf = ({ asymmetricKeyDetails, asymmetricKeyType }: KeyObje
   return undefined
 }
 
-interface Published extends VerifyKey {
+/** A key that verifies, and that others may read. */
+export interface PublicKey extends VerifyKey {
   readonly kid: string
   readonly jwk: JsonWebKey
 }
 
-const publish = (key: KeyObject, algorithm: Algorithm): Effect.Effect<Published> =>
-  Effect.promise(async () => {
-    const jwk = key.export({ format: "jwk" })
-    const kid = await calculateJwkThumbprint(jwk)
-    return { kid, algorithm, key, jwk: { ...jwk, kid, alg: algorithm, use: "sig" } }
-  })
+/** A public key under its name. */
+export const publicKey = (key: KeyObject, algorithm: Algorithm, kid: string): PublicKey => ({
+  kid,
+  algorithm,
+  key,
+  jwk: { ...key.export({ format: "jwk" }), kid, alg: algorithm, use: "sig" }
+})
+
+/** A public key under the name that RFC 7638 makes of it, which is the same in every service. */
+const named = (key: KeyObject, algorithm: Algorithm): Effect.Effect<PublicKey> =>
+  Effect.map(
+    Effect.promise(() => calculateJwkThumbprint(key.export({ format: "jwk" }))),
+    (kid) => publicKey(key, algorithm, kid)
+  )
 
 const kinds = "Ed25519, P-256 or RSA from 2048 bits"
 
@@ -91,22 +100,22 @@ export const load = (settings: AuthSettings): Effect.Effect<Keys, InvalidConfig>
   Effect.gen(function* () {
     const { previousSecrets, secret, signingKeyFile, verifyKeyFiles } = settings
     const own = Redacted.value(secret) === "" ? undefined : secretKey(secret)
-    const published: Array<Published> = []
+    const published: Array<PublicKey> = []
     let pair: SigningKey | undefined
     if (signingKeyFile !== "") {
       const { algorithm, key } = yield* readKey(signingKeyFile, "auth.signing_key_file", "private")
-      const half = yield* publish(createPublicKey(key), algorithm)
+      const half = yield* named(createPublicKey(key), algorithm)
       pair = { kid: half.kid, algorithm, key }
       published.push(half)
     }
     for (const path of verifyKeyFiles) {
       const { algorithm, key } = yield* readKey(path, "auth.verify_key_files", "public")
-      published.push(yield* publish(key, algorithm))
+      published.push(yield* named(key, algorithm))
     }
     const secrets = [...(own === undefined || pair !== undefined ? [] : [own]), ...previousSecrets.map(secretKey)]
     return {
       signing: pair ?? own,
       verifying: new Map([...secrets, ...published].map((key) => [key.kid, key])),
-      jwks: { keys: published.map(({ jwk }) => jwk) }
+      published
     }
   })

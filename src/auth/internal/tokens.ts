@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import { CompactSign } from "jose"
 import { randomBytes } from "node:crypto"
 import * as Config from "../../config/Config.ts"
@@ -16,7 +17,7 @@ import {
   KeyUnknown,
   Refused
 } from "../AuthError.ts"
-import { SignatureInvalid } from "../AuthError.ts"
+import { SignatureInvalid, Unavailable } from "../AuthError.ts"
 import * as Cache from "./cache.ts"
 import {
   type Claims,
@@ -30,6 +31,7 @@ import {
   verifyOwn,
   verifyPlan
 } from "./claims.ts"
+import { follow } from "./jwks.ts"
 import { isSignedBy, parse, type Parts, readJson, type VerifyKey } from "./jwt.ts"
 import { hasKeys, load, secretKey, type SigningKey } from "./keys.ts"
 
@@ -57,6 +59,9 @@ export interface AccessTokens {
 }
 
 const fail = (reason: AuthErrorReason) => Effect.fail(new AuthError({ reason }))
+
+/** Whether other keys than those at hand may verify it. */
+const isUnknown = ({ _tag }: AuthErrorReason): boolean => _tag === "KeyUnknown" || _tag === "Unavailable"
 
 /** What the configuration's own check says also of settings that were given as arguments. */
 const checked = (settings: AuthSettings): Effect.Effect<void, InvalidConfig> =>
@@ -89,8 +94,11 @@ const proven = (parts: Parts, key: VerifyKey, typ: string): Result.Result<unknow
   return parts.typ === typ ? Result.succeed(readJson(parts.payload)) : Result.fail(new ClaimInvalid({ claim: "typ" }))
 }
 
-/** Makes them of a configuration. Fails when it has no key, or one that cannot be used. */
-export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, InvalidConfig> =>
+/**
+ * Makes them of a configuration. Fails when it has no key, or one that cannot be used. With `auth.jwks_url` it does not wait
+ * for the keys: their server may be started with this one.
+ */
+export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     yield* checked(settings)
     const clock = yield* Clock.Clock
@@ -98,6 +106,15 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
     const planKey = settings.plan === "off" ? undefined : secretKey(settings.planSecret)
     const rules = rulesOf(settings)
     const cache = Cache.make<Verified>(settings.cacheSize)
+    const remote = settings.jwksUrl === "" ? undefined : yield* follow(settings.jwksUrl, cache.clear)
+    const keyOf = (kid: string) => keys.verifying.get(kid) ?? remote?.current().get(kid)
+
+    const unknownKey = () => {
+      const problem = remote?.problem()
+      return problem === undefined
+        ? new KeyUnknown()
+        : new Unavailable({ detail: `the keys of auth.jwks_url: ${problem}` })
+    }
 
     const check = (text: string): Result.Result<Verified, AuthErrorReason> =>
       Result.flatMap(parse(text), (parts) => {
@@ -105,9 +122,9 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
         if (parts.kid === undefined && planKey !== undefined) {
           return Result.flatMap(proven(parts, planKey, planType), (claims) => verifyPlan(claims, text, rules, now))
         }
-        const key = keys.verifying.get(parts.kid ?? "")
+        const key = keyOf(parts.kid ?? "")
         return key === undefined
-          ? Result.fail(new KeyUnknown())
+          ? Result.fail(unknownKey())
           : Result.flatMap(proven(parts, key, ownType), (claims) => verifyOwn(claims, rules, now))
       })
 
@@ -116,6 +133,12 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
       if (known === undefined || !isOver(known, rules, clock.currentTimeMillisUnsafe())) return known
       cache.delete(text)
       return undefined
+    }
+
+    const remembered = (text: string, verified: Result.Result<Verified, AuthErrorReason>) => {
+      if (Result.isFailure(verified)) return fail(verified.failure)
+      cache.set(text, verified.success)
+      return Effect.succeed(verified.success)
     }
 
     return {
@@ -134,11 +157,13 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
           const known = recall(text)
           if (known !== undefined) return Effect.succeed(known)
           const verified = check(text)
-          if (Result.isFailure(verified)) return fail(verified.failure)
-          cache.set(text, verified.success)
-          return Effect.succeed(verified.success)
+          return remote !== undefined && Result.isFailure(verified) && isUnknown(verified.failure)
+            ? Effect.flatMap(remote.refresh, () => remembered(text, check(text)))
+            : remembered(text, verified)
         }),
       recall,
-      jwks: Effect.succeed(keys.jwks)
+      jwks: Effect.sync(() => ({
+        keys: [...keys.published, ...(remote?.current().values() ?? [])].map(({ jwk }) => jwk)
+      }))
     }
   })
