@@ -25,3 +25,6 @@ export const advertised = (bound: string, advertise: string): string => {
   if (advertise !== "") return `${advertise}:${port}`
   return `${wildcards.includes(host) ? reachable() : host}:${port}`
 }
+
+/** Whether others can dial an address: it names a machine, not all of its interfaces. */
+export const isDialable = (address: string): boolean => !wildcards.includes(split(address)[0])
