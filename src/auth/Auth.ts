@@ -233,7 +233,7 @@ export class Auth extends Context.Service<
      * is away) or `Refused`.
      */
     readonly refresh: (token: Redacted.Redacted) => Effect.Effect<Tokens, AuthError>
-    /** Ends the family of a token, or, of profile `plan`, all tokens of the player. Fails with `Unavailable` or `Refused`. */
+    /** Ends the family of a token, or, of profile `plan`, all tokens of the player. Fails as `logoutAll`. */
     readonly logout: (identity: Identity) => Effect.Effect<void, AuthError>
     /** Ends all tokens of a player. Fails with `InvalidInput`, `Unavailable` or `Refused`. */
     readonly logoutAll: (playerId: string) => Effect.Effect<void, AuthError>

@@ -176,7 +176,7 @@ export const make = (options: {
     unban: (player) =>
       Effect.sync(() => {
         players.unban(player)
-        revoke({ player, generation: revocations.floorOf(player), ban: 0 })
+        revoke({ player, generation: 0, ban: 0 })
       }),
     standings: (names) => Effect.sync(() => names.map((name) => counts.standing(name, now()))),
     countFailure: (names) => Effect.sync(() => names.forEach((name) => counts.add(name, now()))),

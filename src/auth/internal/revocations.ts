@@ -13,7 +13,7 @@ export const planMillis = 86_460_000
 /**
  * Something has ended: a family, or all tokens of a player of a lower generation.
  *
- * - `generation`: is a time too, in milliseconds: tokens without one have ended by when they were issued
+ * - `generation`: is a time too, in milliseconds: tokens without one have ended by when they were issued; 0 ends none
  * - `ban`: until when no token is good that has no generation; 0 when a ban was lifted; absent when it is not about one
  */
 export const Revocation = Schema.Union([
@@ -88,11 +88,11 @@ export class Revocations {
     }
     const { ban, generation, player } = revocation
     const before = this.players.get(player)
-    if (ban !== undefined && generation >= (before?.generation ?? 0)) {
+    if (ban !== undefined) {
       if (isOver(ban, now)) this.bans.delete(player)
       else this.bans.set(player, ban)
     }
-    if (at + this.playerMillis <= now || generation < (before?.generation ?? 0)) return
+    if (at + this.playerMillis <= now || generation < (before?.generation ?? 1)) return
     this.players.delete(player)
     this.players.set(player, { generation, forgetAt: at + this.playerMillis })
   }

@@ -22,6 +22,10 @@ const checkPlayer = (playerId: string): Effect.Effect<void, AuthError> =>
     ? Effect.void
     : fail(new InvalidInput({ problem: "the player id is not 1 to 64 of A-Z a-z 0-9 . _ -, or only dots" }))
 
+/** For a player whose id can be stored. */
+const forPlayer = (playerId: string, run: () => Effect.Effect<void, AuthError>) =>
+  Effect.flatMap(checkPlayer(playerId), run)
+
 const checkRoles = (roles: ReadonlyArray<string>): Effect.Effect<void, AuthError> =>
   roles.length <= 16 && roles.every((role) => name.test(role))
     ? Effect.void
@@ -114,13 +118,10 @@ export const make = (
     },
     refresh,
     logout: ({ family, playerId }) =>
-      Effect.andThen(
-        checkPlayer(playerId),
-        family === undefined ? store.endAll(playerId) : store.endFamily(playerId, family)
-      ),
-    logoutAll: (playerId) => Effect.andThen(checkPlayer(playerId), store.endAll(playerId)),
-    ban: (playerId, until) => Effect.andThen(checkPlayer(playerId), store.ban(playerId, untilOf(until))),
-    unban: (playerId) => Effect.andThen(checkPlayer(playerId), store.unban(playerId)),
+      forPlayer(playerId, () => (family === undefined ? store.endAll(playerId) : store.endFamily(playerId, family))),
+    logoutAll: (playerId) => forPlayer(playerId, () => store.endAll(playerId)),
+    ban: (playerId, until) => forPlayer(playerId, () => store.ban(playerId, untilOf(until))),
+    unban: (playerId) => forPlayer(playerId, () => store.unban(playerId)),
     jwks: tokens.jwks
   }
 }
