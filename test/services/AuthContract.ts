@@ -176,6 +176,20 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
       })
     )
 
+    it.effect("locks an account after five wrong passwords that come at once", () =>
+      Effect.gen(function* () {
+        const { auth, name } = yield* registered
+        const callers = yield* Effect.all(Array.from({ length: 20 }, () => caller))
+        const errors = yield* Effect.forEach(
+          callers,
+          ({ plain }) => failure(auth.login({ name, password: "wrong password" }, plain)),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(errors.filter(({ _tag }) => _tag === "WrongCredentials").length, 5)
+        assert.strictEqual(errors.filter(({ _tag }) => _tag === "TooManyFailures").length, 15)
+      })
+    )
+
     it.effect("locks an address after ten failures, whichever accounts they were for", () =>
       Effect.gen(function* () {
         const { auth, name, plain } = yield* registered
