@@ -4,7 +4,7 @@ import { Environment } from "../config/Config.ts"
 import { type ServiceName, serviceNames } from "../services/services.ts"
 
 /** The service that players call, for all others. */
-export const gateway: string = "gateway"
+export const gateway: ServiceName = "gateway"
 
 /** Where `npm start` serves, and so where a call goes that names no address. */
 export const devAddress = "127.0.0.1:50051"

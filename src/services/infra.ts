@@ -73,9 +73,21 @@ const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
     Effect.promise(() => import("../pg/PgLive.ts")),
     Effect.promise(() => import("../leaderboard/LeaderboardEmbedded.ts")),
     Effect.promise(() => import("../session/SessionEmbedded.ts")),
+    Effect.promise(() => import("../auth/AuthEmbedded.ts")),
+    Effect.promise(() => import("./gateway/PushEmbedded.ts")),
+    Effect.promise(() => import("../registry/RegistryEmbedded.ts")),
     Layer.makeMemoMap
   ]),
-  ([{ startServer }, { layerLive }, { LeaderboardEmbedded }, { SessionEmbedded }, memoMap]) => {
+  ([
+    { startServer },
+    { layerLive },
+    { LeaderboardEmbedded },
+    { SessionEmbedded },
+    { AuthEmbedded },
+    { PushEmbedded },
+    { RegistryEmbedded },
+    memoMap
+  ]) => {
     // The first service that takes a room starts it, with its configuration; it ends with the last.
     const shared = <A, E>(room: Layer.Layer<A, E>): Layer.Layer<A, E> =>
       Layer.effectContext(Effect.flatMap(Effect.scope, (scope) => Layer.buildWithMemoMap(room, memoMap, scope)))
@@ -92,9 +104,9 @@ const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
       pg: Layer.unwrap(database).pipe(Layer.provide(server)),
       leaderboard: shared(LeaderboardEmbedded),
       session: shared(SessionEmbedded),
-      auth: absent,
-      push: absent,
-      registry: absent
+      auth: shared(AuthEmbedded),
+      push: shared(PushEmbedded),
+      registry: shared(RegistryEmbedded)
     })
   }
 )

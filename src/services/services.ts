@@ -27,13 +27,15 @@ export interface Service {
 
 /** The reference services; each is loaded only when it is asked for. */
 const modules = {
-  game: (): Promise<Service> => import("./game/main.ts")
+  auth: (): Promise<Service> => import("./auth/main.ts"),
+  game: (): Promise<Service> => import("./game/main.ts"),
+  gateway: (): Promise<Service> => import("./gateway/main.ts")
 }
 
 /** The name of a reference service: its configuration is `config/<env>/<name>.yaml`. */
 export type ServiceName = keyof typeof modules
 
-/** All names, in the order of their start. */
+/** All names, in the order of their start: those that others call come first. They stop in the reverse order. */
 export const serviceNames = Object.keys(modules) as ReadonlyArray<ServiceName>
 
 /** Loads a service. */
