@@ -3,6 +3,7 @@ import * as Layer from "effect/Layer"
 import { makeLive } from "xdooria/auth/live"
 import { client, type Options, suites } from "../support/RedisBackends.ts"
 import { Backend, suite } from "./AuthContract.ts"
+import * as Lockout from "./LockoutContract.ts"
 
 const backend = (options: Options) =>
   Layer.effect(
@@ -13,4 +14,7 @@ const backend = (options: Options) =>
     })
   )
 
-suites("AuthLive", (options) => suite("on real servers", backend(options), { clock: "live" }))
+suites("AuthLive", (options) => {
+  suite("tokens on real servers", backend(options), { clock: "live" })
+  Lockout.suite("lockout on real servers", backend(options), { clock: "live" })
+})

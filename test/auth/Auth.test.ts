@@ -1,5 +1,9 @@
 import * as Layer from "effect/Layer"
 import { makeEmbedded } from "xdooria/auth/embedded"
 import { Backend, suite } from "./AuthContract.ts"
+import * as Lockout from "./LockoutContract.ts"
 
-suite("AuthEmbedded", Layer.succeed(Backend, { open: makeEmbedded }), { clock: "test" })
+const backend = Layer.succeed(Backend, { open: makeEmbedded })
+
+suite("tokens of AuthEmbedded", backend, { clock: "test" })
+Lockout.suite("lockout of AuthEmbedded", backend, { clock: "test" })

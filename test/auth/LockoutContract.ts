@@ -1,0 +1,218 @@
+import { assert, layer as layerTest } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import { randomUUID } from "node:crypto"
+import type { AuthError, AuthSettings } from "xdooria/auth"
+import { Lockout } from "xdooria/auth"
+import { Backend, fresh, reasonOf, secrets } from "./AuthContract.ts"
+
+const attemptOf = (account = fresh("account"), address = fresh("address")) => ({ account, address })
+
+/** Whether it may be tried, or what is locked. */
+const standing = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>) =>
+  Effect.catch(Effect.as(lockout.check(attempt), "open"), ({ reason }: AuthError) =>
+    Effect.succeed(reason._tag === "LockedOut" ? reason.of : reason._tag)
+  )
+
+/** The promises of lockout. See the suite of tokens. */
+export const suite = <E>(
+  name: string,
+  layer: Layer.Layer<Backend, E>,
+  { clock }: { readonly clock: "test" | "live" }
+): void => {
+  /** Lets so many milliseconds pass: the one permitted wait. */
+  const advance = (millis: number) => (clock === "test" ? TestClock.adjust(millis) : Effect.sleep(millis))
+  const open = (settings: Partial<AuthSettings> = {}) =>
+    Effect.map(
+      Effect.flatMap(Effect.service(Backend), (backend) => backend.open({ ...secrets, ...settings })),
+      Context.get(Lockout)
+    )
+  const fail = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>, times: number) =>
+    Effect.repeat(lockout.failed(attempt), { times: times - 1 })
+
+  layerTest(layer, { excludeTestServices: clock === "live", timeout: "60 seconds" })(name, (it) => {
+    it.effect("locks an account after so many failures, from wherever they come", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 3, lockoutAccountWindow: Duration.minutes(1) })
+        const account = fresh("account")
+        for (let failures = 0; failures < 3; failures++) {
+          const attempt = attemptOf(account)
+          assert.strictEqual(yield* standing(lockout, attempt), "open")
+          yield* lockout.failed(attempt)
+        }
+        const attempt = attemptOf(account)
+        assert.strictEqual(yield* standing(lockout, attempt), "account")
+        const reason = yield* reasonOf(lockout.check(attempt))
+        assert.strictEqual(reason.isRetryable, true)
+        const left = reason._tag === "LockedOut" ? reason.retryAfterMillis : 0
+        assert.isTrue(left > 0 && left <= 60_000, String(left))
+        // Neither the addresses nor other accounts.
+        assert.strictEqual(yield* standing(lockout, { ...attempt, account: fresh("account") }), "open")
+      })
+    )
+
+    it.effect("forgets the failures of an account that has logged in", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 3, lockoutAddress: 4 })
+        const attempt = attemptOf()
+        yield* fail(lockout, attempt, 2)
+        yield* lockout.succeeded(attempt)
+        yield* lockout.succeeded(attempt)
+        yield* fail(lockout, attempt, 1)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+        // Who knows one password may not try at all the others with it.
+        yield* lockout.succeeded(attempt)
+        yield* fail(lockout, attempt, 1)
+        assert.strictEqual(yield* standing(lockout, attempt), "address")
+      })
+    )
+
+    it.effect("lets a lock go after its time, and failures that were before it", () =>
+      Effect.gen(function* () {
+        const window = { lockoutAccountWindow: Duration.seconds(1), lockoutAddressWindow: Duration.seconds(1) }
+        const lockout = yield* open({ lockoutAccount: 2, ...window })
+        const attempt = attemptOf()
+        yield* fail(lockout, attempt, 2)
+        assert.strictEqual(yield* standing(lockout, attempt), "account")
+        yield* advance(1_100)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+        yield* fail(lockout, attempt, 1)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+        yield* advance(1_100)
+        yield* fail(lockout, attempt, 1)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+      })
+    )
+
+    it.effect("locks for the whole time from the failure that locked", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 2, lockoutAccountWindow: Duration.seconds(2) })
+        const attempt = attemptOf()
+        yield* lockout.failed(attempt)
+        yield* advance(1_200)
+        yield* lockout.failed(attempt)
+        yield* advance(1_200)
+        // Failures that were on their way when it was locked do not prolong it.
+        yield* lockout.failed(attempt)
+        assert.strictEqual(yield* standing(lockout, attempt), "account")
+        yield* advance(1_200)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+      })
+    )
+
+    it.effect("locks an address, or a network of IPv6, after so many failures of whichever accounts", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAddress: 4 })
+        const network = `2001:db8:${randomUUID().slice(0, 4)}`
+        for (const [failed, same, others] of [
+          [
+            ["10.1.2.3", "::ffff:10.1.2.3", "::FFFF:10.1.2.3", "10.1.2.3"],
+            ["10.1.2.3"],
+            ["10.1.2.4", "::ffff:10.1.2.4"]
+          ],
+          [
+            [
+              `${network}:1::1`,
+              `${network.toUpperCase()}:0001:0:0:0:2`,
+              `${network}:1:2:3:4:5`,
+              `${network}:1::9%eth0`
+            ],
+            [`${network}:1:ffff::`],
+            [`${network}:2::1`, `${network}::1`, "::1"]
+          ],
+          [["unix:", "unix:", "unix:", "unix:"], ["unix:"], [""]]
+        ] as const) {
+          for (const address of failed) yield* lockout.failed(attemptOf(undefined, address))
+          for (const address of same) {
+            assert.strictEqual(yield* standing(lockout, attemptOf(undefined, address)), "address", address)
+          }
+          for (const address of others) {
+            assert.strictEqual(yield* standing(lockout, attemptOf(undefined, address)), "open", address)
+          }
+        }
+      })
+    )
+
+    it.effect("tells of two locks the longer one", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 1, lockoutAddress: 1 })
+        const attempt = attemptOf()
+        yield* lockout.failed(attempt)
+        // An account is locked for a minute, an address for ten.
+        assert.strictEqual(yield* standing(lockout, attempt), "address")
+      })
+    )
+
+    it.effect("never locks where the limit is 0", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 0, lockoutAddress: 0 })
+        const attempt = attemptOf()
+        yield* fail(lockout, attempt, 20)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+        yield* lockout.succeeded(attempt)
+        const accounts = yield* open({ lockoutAccount: 2, lockoutAddress: 0 })
+        yield* fail(accounts, attempt, 20)
+        assert.strictEqual(yield* standing(accounts, attempt), "account")
+      })
+    )
+
+    it.effect("counts what happens at once", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 10 })
+        const account = fresh("account")
+        const failing = (count: number) =>
+          Effect.all(
+            Array.from({ length: count }, () => lockout.failed(attemptOf(account))),
+            { concurrency: "unbounded", discard: true }
+          )
+        yield* failing(9)
+        assert.strictEqual(yield* standing(lockout, attemptOf(account)), "open")
+        yield* failing(1)
+        assert.strictEqual(yield* standing(lockout, attemptOf(account)), "account")
+      })
+    )
+
+    it.effect("takes accounts of any text", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 1 })
+        for (const account of ["", "a:b", "玩家@例.cn", "*", "\0", "x".repeat(100_000), "__proto__", "\ud800"]) {
+          yield* lockout.failed(attemptOf(account))
+          assert.strictEqual(yield* standing(lockout, attemptOf(account)), "account")
+          assert.strictEqual(yield* standing(lockout, attemptOf(`${account} `)), "open")
+        }
+      })
+    )
+
+    it.effect("stands around a login", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 2 })
+        const attempt = attemptOf()
+        let runs = 0
+        const login = (result: "in" | "wrong password" | "no database") =>
+          Effect.suspend(() => {
+            runs++
+            return result === "in" ? Effect.succeed(result) : Effect.fail(result)
+          }).pipe(
+            Lockout.guard(attempt, (error) => error === "wrong password"),
+            Effect.provideService(Lockout, lockout),
+            Effect.catch((error) => Effect.succeed(typeof error === "string" ? error : error.reason._tag))
+          )
+        for (const [result, given] of [
+          ["no database", "no database"],
+          ["no database", "no database"],
+          ["wrong password", "wrong password"],
+          ["in", "in"],
+          ["wrong password", "wrong password"],
+          ["wrong password", "wrong password"],
+          ["in", "LockedOut"]
+        ] as const) {
+          assert.strictEqual(yield* login(result), given)
+        }
+        assert.strictEqual(runs, 6)
+      })
+    )
+  })
+}
