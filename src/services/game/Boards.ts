@@ -4,8 +4,9 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { type Change, type Entry, Leaderboard } from "../../leaderboard/Leaderboard.ts"
 import type { LeaderboardError } from "../../leaderboard/LeaderboardError.ts"
-import { PlayerNotRanked, StorageUnavailable } from "./errors.ts"
-import type { PlayerId } from "./Players.ts"
+import { StorageUnavailable } from "../errors.ts"
+import type { PlayerId } from "../PlayerId.ts"
+import { PlayerNotRanked } from "./errors.ts"
 
 /** The boards of the game; whoever reaches a score of the arena first stays before those who follow. */
 const boards = {

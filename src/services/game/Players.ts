@@ -1,29 +1,16 @@
+import * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as Pg from "../../pg/Pg.ts"
-import type { PgError } from "../../pg/PgError.ts"
-import { PlayerAlreadyExists, PlayerNotFound, RequestIdReused, StorageUnavailable } from "./errors.ts"
+import { StorageUnavailable } from "../errors.ts"
+import type { PlayerId } from "../PlayerId.ts"
+import { PlayerAlreadyExists, PlayerNotFound, RequestIdReused } from "./errors.ts"
+import { book, type RequestId } from "./ledger.ts"
 import { Levels } from "./Levels.ts"
-
-/** An id that a client chose: safe in a key, a path and a log line. */
-const Id = Schema.String.check(
-  Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "1 to 64 characters of A-Z a-z 0-9 . _ -" })
-)
-
-/** The id of a player. */
-export const PlayerId = Id.pipe(Schema.brand("PlayerId"))
-
-/** See {@link PlayerId}. */
-export type PlayerId = typeof PlayerId.Type
-
-/** Names a request, so that sending it again does nothing more. */
-export const RequestId = Id.pipe(Schema.brand("RequestId"))
-
-/** See {@link RequestId}. */
-export type RequestId = typeof RequestId.Type
+import type { Amount, Money } from "./Money.ts"
 
 /** The name that other players see. */
 export const PlayerName = Schema.String.check(
@@ -49,10 +36,17 @@ export interface Player {
   readonly exp: bigint
 }
 
-/** What a gain brought. */
+/**
+ * What a gain brought.
+ *
+ * - `gold`: of the levels
+ * - `isRepeated`: it was brought by an earlier try of the request
+ */
 export interface Gain {
   readonly player: Player
   readonly levelsGained: number
+  readonly gold: Amount
+  readonly isRepeated: boolean
 }
 
 /** The players of the game, and what they gain. */
@@ -67,8 +61,8 @@ export class Players extends Context.Service<
     /** Reads a player. Fails with PlayerNotFound when there is none of this id. */
     readonly get: (id: PlayerId) => Effect.Effect<Player, PlayerNotFound | StorageUnavailable>
     /**
-     * Adds experience and the levels that it brings, in one transaction, once for a request id: again it answers what
-     * it answered first. Fails with RequestIdReused when the id named another amount.
+     * Adds experience, the levels that it brings and the gold that they bring, in one transaction, once for a request id:
+     * again it answers what it answered first. Fails with RequestIdReused when the id named another amount.
      */
     readonly gainExp: (
       id: PlayerId,
@@ -86,15 +80,13 @@ interface GainRow {
 }
 
 /**
- * What the database could not answer leaves as StorageUnavailable, and the log says why; any other of its errors is a bug
- * of ours.
+ * Locks a player to the end of the caller's transaction: nothing else changes what it has. It comes first and alone, so
+ * that what another call commits while we wait is seen by what follows. Fails with PlayerNotFound.
  */
-const toUnavailable = (error: PgError): Effect.Effect<never, StorageUnavailable> => {
-  const isUnknown = error.reason._tag === "OutcomeUnknown"
-  if (!isUnknown && !error.isRetryable) return Effect.die(error)
-  const outcome = isUnknown ? "unknown" : "not_applied"
-  return Effect.andThen(Effect.logWarning(error.message), Effect.fail(new StorageUnavailable({ outcome })))
-}
+export const lockPlayer = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, id: PlayerId) {
+  const rows = yield* sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id} FOR UPDATE`
+  return rows[0] ?? (yield* new PlayerNotFound({ playerId: id }))
+})
 
 /** Keeps players in PostgreSQL, in the tables of {@link migrations}. */
 export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Levels> = Layer.effect(
@@ -110,7 +102,7 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
         ON CONFLICT (id) DO NOTHING RETURNING id, name, level, exp`)
         return rows[0] ?? (yield* new PlayerAlreadyExists({ playerId: id }))
       },
-      Effect.catchTag("PgError", toUnavailable)
+      Effect.catchTag("PgError", StorageUnavailable.fromPg)
     )
 
     const get = Effect.fnUntraced(
@@ -118,30 +110,37 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
         const rows = yield* Pg.run(sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id}`)
         return rows[0] ?? (yield* new PlayerNotFound({ playerId: id }))
       },
-      Effect.catchTag("PgError", toUnavailable)
+      Effect.catchTag("PgError", StorageUnavailable.fromPg)
     )
 
     const applyGain = Effect.fnUntraced(function* (id: PlayerId, requestId: RequestId, amount: ExpAmount) {
-      // The lock comes first and alone: a gain that another call commits while we wait is then seen by what follows.
-      const players = yield* sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id} FOR UPDATE`
-      const player = players[0] ?? (yield* new PlayerNotFound({ playerId: id }))
+      const player = yield* lockPlayer(sql, id)
       const gains = yield* sql<GainRow>`
         SELECT amount, level, exp, levels_gained FROM exp_gains WHERE player_id = ${id} AND request_id = ${requestId}`
       const earlier = gains[0]
       if (earlier !== undefined) {
-        if (earlier.amount !== amount) return yield* new RequestIdReused({ requestId })
-        return { player: { ...player, level: earlier.level, exp: earlier.exp }, levelsGained: earlier.levels_gained }
+        const { amount: given, exp, level, levels_gained: levelsGained } = earlier
+        if (given !== amount) return yield* new RequestIdReused({ requestId })
+        const gold = levels.goldOf(level - levelsGained, level)
+        return { player: { ...player, level, exp }, levelsGained, gold, isRepeated: true }
       }
       const exp = player.exp + amount
       const level = levels.of(exp)
       const levelsGained = level - player.level
+      const gold = levels.goldOf(player.level, level)
       yield* sql`
         WITH gain AS (
           INSERT INTO exp_gains (player_id, request_id, amount, level, exp, levels_gained)
           VALUES (${id}, ${requestId}, ${amount}, ${level}, ${exp}, ${levelsGained})
         )
         UPDATE players SET level = ${level}, exp = ${exp} WHERE id = ${id}`
-      return { player: { ...player, level, exp }, levelsGained }
+      if (!BigDecimal.isZero(gold)) {
+        const change: Money = { currency: "gold", amount: gold }
+        // It gives, so there is always enough.
+        const booking = { playerId: id, kind: "level_up", requestId, change, reason: "level_up" } as const
+        yield* Effect.catchTag(book(sql, booking), "InsufficientFunds", Effect.die)
+      }
+      return { player: { ...player, level, exp }, levelsGained, gold, isRepeated: false }
     })
 
     return {
@@ -150,7 +149,7 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
       gainExp: (id, requestId, amount) =>
         Pg.transaction(applyGain(id, requestId, amount)).pipe(
           Effect.provideService(SqlClient.SqlClient, sql),
-          Effect.catchTag("PgError", toUnavailable)
+          Effect.catchTag("PgError", StorageUnavailable.fromPg)
         )
     }
   })

@@ -15,7 +15,7 @@ export class PlayerAlreadyExists extends Grpc.TaggedError<PlayerAlreadyExists>()
   { status: "ALREADY_EXISTS" }
 ) {}
 
-/** The request id was used before for this player, with another amount. */
+/** The request id was used before for this player, with other arguments. */
 export class RequestIdReused extends Grpc.TaggedError<RequestIdReused>()(
   "RequestIdReused",
   { requestId: Schema.String },
@@ -29,14 +29,23 @@ export class PlayerNotRanked extends Grpc.TaggedError<PlayerNotRanked>()(
   { status: "NOT_FOUND" }
 ) {}
 
-/**
- * The database or the store of the boards could not be asked, or its answer was lost.
- *
- * - `outcome`: `not_applied` when surely nothing was changed; `unknown` when it may have been: ask before you repeat
- *   what is not idempotent
- */
-export class StorageUnavailable extends Grpc.TaggedError<StorageUnavailable>()(
-  "StorageUnavailable",
-  { outcome: Schema.Literals(["not_applied", "unknown"]) },
+/** The wallet has less of the currency than was to be taken. Nothing was taken. */
+export class InsufficientFunds extends Grpc.TaggedError<InsufficientFunds>()(
+  "InsufficientFunds",
+  { currency: Schema.String },
+  { status: "FAILED_PRECONDITION" }
+) {}
+
+/** The shop does not sell this item. */
+export class ItemNotFound extends Grpc.TaggedError<ItemNotFound>()(
+  "ItemNotFound",
+  { item: Schema.String },
+  { status: "NOT_FOUND" }
+) {}
+
+/** The auth service could not be asked. */
+export class AccountsUnavailable extends Grpc.TaggedError<AccountsUnavailable>()(
+  "AccountsUnavailable",
+  {},
   { status: "UNAVAILABLE" }
 ) {}

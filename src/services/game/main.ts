@@ -1,6 +1,8 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Layer from "effect/Layer"
+import { Auth } from "../../auth/Auth.ts"
 import { ConfigLive } from "../../config/ConfigLive.ts"
+import { GrpcClientLive } from "../../grpc/GrpcClientLive.ts"
 import { GrpcServerLive } from "../../grpc/GrpcServerLive.ts"
 import { HealthLive } from "../../health/HealthLive.ts"
 import { LoggerLive } from "../../logger/LoggerLive.ts"
@@ -14,9 +16,10 @@ export const sections: Service["sections"] = []
 
 /** For a newcomer to try. */
 export const examples: Service["examples"] = [
-  `game.GameService/CreatePlayer '{"player_id":"p1","name":"Ann"}'`,
-  `game.GameService/GainExp '{"player_id":"p1","request_id":"r1","amount":"250"}'`,
-  `game.GameService/SubmitScore '{"player_id":"p1","board":"arena","score":"1200"}'`,
+  `game.GameService/CreatePlayer '{"name":"Ann"}'`,
+  `game.GameService/GainExp '{"request_id":"r1","amount":"250"}'`,
+  `game.GameService/Buy '{"request_id":"r1","item":"potion","quantity":"2"}'`,
+  `game.GameService/SubmitScore '{"board":"arena","score":"1200"}'`,
   `game.GameService/GetTop '{"board":"arena"}'`
 ]
 
@@ -24,12 +27,13 @@ export const examples: Service["examples"] = [
  * What the game service runs on. Read bottom-up: each line may use all below it and closes before it.
  *
  * - `env`: which folder of config/ it reads
- * - `infra`: the database and the boards, real or embedded
+ * - `infra`: the database, the boards, the tokens, the pushes and the registry, real or embedded
  */
 export const main: Service["main"] = ({ env, infra }) =>
   GameApp.pipe(
-    Layer.provideMerge(GrpcServerLive),
-    Layer.provideMerge(Layer.merge(infra.pg, infra.leaderboard)),
+    Layer.provideMerge(Layer.merge(GrpcServerLive, GrpcClientLive)),
+    Layer.provideMerge(Auth.layerAuthenticator),
+    Layer.provideMerge(Layer.mergeAll(infra.pg, infra.leaderboard, infra.auth, infra.push, infra.registry)),
     Layer.provideMerge(Layer.mergeAll(LoggerLive, HealthLive)),
     Layer.provideMerge(Layer.mergeAll(ConfigLive("game", { env, sections }), NodeFileSystem.layer))
   )
