@@ -78,6 +78,7 @@ const readKey = (path: string, name: string, half: "private" | "public") =>
         reason: new Rejected({ issues: [{ source: path, path: name, expected: `a PEM file with ${content}`, actual }] })
       })
     const pem = yield* readPem(path, name, content)
+    if (pem.includes("ENCRYPTED")) return yield* wrong("an encrypted key")
     if (half === "public" && pem.includes("PRIVATE KEY")) return yield* wrong("a private key")
     const key = yield* Effect.try({
       try: () => (half === "private" ? createPrivateKey(pem) : createPublicKey(pem)),

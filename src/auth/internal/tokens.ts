@@ -71,7 +71,7 @@ const checked = (settings: AuthSettings): Effect.Effect<void, InvalidConfig> =>
       : [{ field: "secret", expected: "a secret, or files with keys: there is none that signs or verifies" }]
     const issues = faults.map(({ field, ...fault }) => ({
       source: "the settings",
-      path: `auth.${field}`,
+      path: `auth.${field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
       actual: "what is given",
       ...fault
     }))
