@@ -50,6 +50,9 @@ const options = {
   )
 }
 
+/** What the shop sells that players buy. */
+const items = ["potion"]
+
 /** How many players join at once: each costs the auth service the hash of a password. */
 const joining = 4
 
@@ -60,6 +63,15 @@ const ask = Effect.fnUntraced(function* (addresses: ReadonlyArray<string>) {
   const gateway = yield* Grpc.client(GatewayApi, { target: Grpc.endpoints(addresses) })
   yield* gateway.healthCheck({}, { waitForReady: true, deadline: "5 seconds" })
 })
+
+/** Tells how many are in, once in a second. */
+const showJoining = (count: number, joined: () => number) =>
+  Effect.forever(
+    Effect.delay(
+      Effect.suspend(() => Console.log(`${joined()} of ${count} players have joined`)),
+      "1 second"
+    )
+  )
 
 /** Tells how it goes, once in a second: in a terminal as a table in one place, elsewhere as a line each. */
 const show = Effect.fnUntraced(function* (tally: Tally, players: ReadonlyArray<Player.Player>, seconds: number) {
@@ -93,14 +105,18 @@ export const demo = Command.make(
       const addresses = addr.split(",")
       yield* Effect.mapError(ask(addresses), () => new NoGateway({ addr }))
       const tally = new Tally()
-      tally.players = count
       const run = (yield* Uuid.v4).slice(0, 8)
+      const join = Effect.fnUntraced(function* (i: number) {
+        const player = yield* Player.make({ name: `demo-${run}-${i + 1}`, addresses, items, tally })
+        tally.players++
+        return player
+      })
       yield* Console.log(`${count} players join at ${addr}`)
       const players = yield* Effect.forEach(
-        Array.from({ length: count }, (_, i) => `demo-${run}-${i + 1}`),
-        (name) => Player.make({ name, addresses, items: ["potion"], tally }),
+        Array.from({ length: count }, (_, i) => i),
+        join,
         { concurrency: joining }
-      )
+      ).pipe(Effect.raceFirst(showJoining(count, () => tally.players)))
       const playing = yield* Effect.forEach(players, ({ play }) => Effect.forkScoped(play))
       yield* show(tally, players, seconds)
       yield* Fiber.interruptAll(playing)

@@ -14,6 +14,7 @@ export const migrate = Command.make("migrate", { services: flags.services, env: 
     options.services,
     Effect.fnUntraced(function* (name) {
       const { migrations, sections } = yield* loadService(name)
+      if (migrations.length === 0) return yield* Console.log(`${name}: has no tables`)
       const database = PgLive.pipe(Layer.provide(ConfigLive(name, { env: options.env, sections })))
       const applied = yield* Pg.migrate(migrations).pipe(Effect.provide(Layer.fresh(database)))
       yield* Console.log(

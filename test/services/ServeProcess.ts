@@ -19,7 +19,7 @@ export interface Ended {
 /** A running `xdooria serve`. */
 export interface ServeProcess {
   readonly pid: number
-  /** Its gRPC address, once it serves. Dies with what it wrote when it ends before. */
+  /** The address of its gateway, or of its one service, once all serve. Dies with what it wrote when it ends before. */
   readonly address: Effect.Effect<string>
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Ended>
@@ -77,7 +77,10 @@ export const start = (
       }
       child.stdout.on("data", keep)
       child.stderr.on("data", keep)
-      const addressIn = () => /gRPC on (\S+)/.exec(output)?.[1]
+      const addressIn = () =>
+        output.includes("Ctrl-C stops it")
+          ? (/gateway +gRPC on (\S+)/.exec(output) ?? /gRPC on (\S+)/.exec(output))?.[1]
+          : undefined
       return {
         pid: child.pid!,
         address: Effect.andThen(
