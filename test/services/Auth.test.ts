@@ -120,8 +120,7 @@ RealServer.embedded("the auth service without a store of tokens", () => {
 
 const accounts = (values: ConfigValues[string]) =>
   Effect.service(Accounts).pipe(
-    Effect.provide(AccountsLive),
-    Effect.provide(ConfigTest({ accounts: values }, { sections: [AccountsConfig] }))
+    Effect.provide(Layer.provide(AccountsLive, ConfigTest({ accounts: values }, { sections: [AccountsConfig] })))
   )
 
 const name = AccountName.make

@@ -11,7 +11,7 @@ import { Grpc, type GrpcClient, GrpcError, GrpcServer } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import type { PgError } from "xdooria/pg"
 import type { RedisFailure } from "xdooria/redis"
-import { Registry } from "xdooria/registry"
+import { Registry, RegistryEmbedded } from "xdooria/registry"
 import { Session, type SessionError } from "xdooria/session"
 import { Crypto, Uuid } from "xdooria/utils"
 import { AccountsConfig } from "../../src/services/auth/Accounts.ts"
@@ -25,11 +25,6 @@ export type Infra = Layer.Layer<
 >
 
 export type Transport = Layer.Layer<GrpcServer | GrpcClient, InvalidConfig>
-
-/** Nobody looks for what these tests start. */
-const nowhere = Layer.mock(Registry, {
-  register: () => Effect.succeed({ pause: Effect.void, resume: Effect.void } as never)
-})
 
 const adminPassword = "the first of all passwords"
 
@@ -48,7 +43,7 @@ export const on = (transport: Transport, infra: Infra) =>
   AuthApp.pipe(
     Layer.provideMerge(transport),
     Layer.provideMerge(Auth.layerAuthenticator),
-    Layer.provideMerge(Layer.merge(infra, nowhere)),
+    Layer.provideMerge(Layer.merge(infra, RegistryEmbedded)),
     Layer.provideMerge(LoggerTest),
     Layer.provideMerge(config)
   )
@@ -102,6 +97,18 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
       Effect.gen(function* () {
         const { auth } = yield* caller
         assert.deepStrictEqual(yield* auth.healthCheck({}), { status: "SERVING" })
+      })
+    )
+
+    it.effect("is found under its name", () =>
+      Effect.gen(function* () {
+        const registry = yield* Registry
+        const { endpoints } = yield* registry.discover("auth-service")
+        const { address } = yield* GrpcServer
+        assert.deepStrictEqual(
+          endpoints.map((one) => one.address),
+          [yield* address]
+        )
       })
     )
 
@@ -426,6 +433,22 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
             [field]
           )
           assert.notInclude(JSON.stringify(error), secret)
+        }
+      })
+    )
+
+    it.effect("takes some hundred calls in a minute from one address, of what costs a hash", () =>
+      Effect.gen(function* () {
+        const { auth, plain } = yield* caller
+        // Refused for its name, so that it costs none here: it counts all the same.
+        const wrong = { name: "", password }
+        for (const call of [reason(auth.register(wrong, plain)), reason(auth.login(wrong, plain))]) {
+          const all = yield* Effect.all(
+            Array.from({ length: 400 }, () => call),
+            { concurrency: 10 }
+          )
+          assert.deepStrictEqual([...new Set(all)].toSorted(), ["InvalidArgument", "ResourceExhausted"])
+          assert.strictEqual(all.indexOf("ResourceExhausted") >= 300, true)
         }
       })
     )

@@ -1,5 +1,6 @@
 import * as Layer from "effect/Layer"
 import { Auth } from "../../auth/Auth.ts"
+import { JwksLive } from "../../auth/JwksLive.ts"
 import { ConfigLive } from "../../config/ConfigLive.ts"
 import { GrpcServerLive } from "../../grpc/GrpcServerLive.ts"
 import { HealthLive } from "../../health/HealthLive.ts"
@@ -27,7 +28,7 @@ export const examples: Service["examples"] = [
  */
 export const main: Service["main"] = ({ env, infra }) =>
   AuthApp.pipe(
-    Layer.provideMerge(GrpcServerLive),
+    Layer.provideMerge(Layer.merge(GrpcServerLive, JwksLive)),
     Layer.provideMerge(Auth.layerAuthenticator),
     Layer.provideMerge(Layer.mergeAll(infra.pg, infra.auth, infra.session, infra.registry)),
     Layer.provideMerge(Layer.mergeAll(LoggerLive, HealthLive)),
