@@ -142,8 +142,7 @@ export const follow = (
 
     yield* Effect.retry(readAll, {
       while: ({ isRetryable }) => isRetryable,
-      schedule: Schedule.spaced("100 millis"),
-      times: 50
+      schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.during("5 seconds")])
     })
     yield* Effect.forkScoped(Effect.repeat(kept(readOn), Schedule.spaced(interval)))
     yield* Effect.forkScoped(
