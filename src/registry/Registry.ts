@@ -75,6 +75,14 @@ export const EtcdConfig = Config.section(
 /** The values of {@link EtcdConfig}. */
 export type EtcdSettings = typeof EtcdConfig.schema.Type
 
+const isAddress = Schema.is(Config.Address)
+
+const InstanceText = Schema.String.check(
+  Schema.makeFilter((text) => /^[A-Za-z0-9._-]{1,128}=/.test(text) && isAddress(text.slice(text.indexOf("=") + 1)), {
+    expected: "an instance as name=host:port"
+  })
+)
+
 /** Section `registry`: how this process is found, and how it finds others. */
 export const RegistryConfig = Config.section(
   "registry",
@@ -121,7 +129,7 @@ export const RegistryConfig = Config.section(
           "When more than this share of 3 or more instances vanishes at once, they are still called for another ttl; 1 for never"
       })
     ),
-    instances: Schema.Array(Schema.String).pipe(
+    instances: Schema.Array(InstanceText).pipe(
       Config.withDefault([]),
       Schema.annotate({
         description: "The instances of RegistryStatic, each as `name=host:port`, such as game-service=10.0.0.5:50051"

@@ -31,8 +31,8 @@ const addressesOf = ({ endpoints }: Endpoints) => endpoints.map(({ address }) =>
 export const heard = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
   Effect.gen(function* () {
     const queue = yield* Queue.unbounded<A>()
-    yield* Effect.forkScoped(Stream.runForEach(stream, (value) => Queue.offer(queue, value)))
-    return { next: Queue.take(queue), rest: Queue.clear(queue) }
+    const hearing = yield* Effect.forkScoped(Stream.runForEach(stream, (value) => Queue.offer(queue, value)))
+    return { next: Queue.take(queue), rest: Queue.clear(queue), ended: Fiber.await(hearing) }
   })
 
 /** What a watcher is told, until it is as wanted. */

@@ -10,7 +10,7 @@ import type { Leader, Leadership, Leading } from "../Leader.ts"
 import { Closed, InvalidName, Lost, type Refused, RegistryError } from "../RegistryError.ts"
 import { type Followed, follow } from "./follow.ts"
 import { Latest } from "./latest.ts"
-import { backoff, grant, keep, type Lease, monotonicMillis, persist, revoke } from "./lease.ts"
+import { backoff, grant, isAlive, keep, type Lease, monotonicMillis, persist, revoke } from "./lease.ts"
 import { checkName } from "./names.ts"
 import type { Entry, Store } from "./store.ts"
 
@@ -126,6 +126,50 @@ class Candidacy implements Leadership {
     )
 }
 
+/** Puts the candidate's key; none when its lease has ended. A reply that was lost is asked for by doing it again. */
+const enter = (store: Store, key: string, id: string, lease: Lease): Effect.Effect<bigint | undefined, Refused> =>
+  Effect.map(
+    persist(store.put({ key, value: id, lease: lease.id, condition: { key, createRevision: 0n } })),
+    (answer) => {
+      if (answer._tag === "Done") return answer.revision
+      return answer.entry?.lease === lease.id ? answer.entry.createRevision : undefined
+    }
+  ).pipe(
+    Effect.catch((refused) =>
+      Effect.flatMap(isAlive(store, lease), (is) => (is ? Effect.fail(refused) : Effect.succeed(undefined)))
+    )
+  )
+
+/** See {@link Leader}. */
+const observe = (
+  store: Store,
+  name: string,
+  options: ElectionOptions
+): Stream.Stream<Option.Option<Leading>, RegistryError> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      yield* checkName(name)
+      const latest = new Latest<Option.Option<Leading>>()
+      const candidates = new Candidates()
+      yield* Effect.forkScoped(
+        follow(store, prefixOf(name), options.resyncMillis, (followed) =>
+          Effect.sync(() => {
+            if (!candidates.take(followed)) return
+            const { first } = candidates
+            const before = Option.getOrUndefined(latest.current ?? Option.none())
+            const isNews = latest.current === undefined || before?.token !== first?.createRevision
+            const leading = Option.map(Option.fromUndefinedOr(first), ({ createRevision, value }) => ({
+              id: value,
+              token: createRevision
+            }))
+            latest.set(leading, isNews)
+          })
+        )
+      )
+      return latest.changes
+    })
+  )
+
 /** Elections on a store. Whoever leads, or waits to, does so no more when the scope ends. */
 export const make = (store: Store, options: ElectionOptions): Effect.Effect<Leader["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -142,16 +186,6 @@ export const make = (store: Store, options: ElectionOptions): Effect.Effect<Lead
       )
     )
 
-    /** Puts the candidate's key; what it is there by the reply that was lost is found by asking again. */
-    const enter = (key: string, id: string, lease: Lease): Effect.Effect<bigint | undefined, Refused> =>
-      Effect.map(
-        persist(store.put({ key, value: id, lease: lease.id, condition: { key, createRevision: 0n } })),
-        (answer) => {
-          if (answer._tag === "Done") return answer.revision
-          return answer.entry?.lease === lease.id ? answer.entry.createRevision : undefined
-        }
-      )
-
     /** One candidacy, in a scope of its own: its lease, its key and its turn; nothing when it was lost before that. */
     const stand = (name: string, id: string, scope: Scope.Closeable) =>
       Effect.gen(function* () {
@@ -162,7 +196,7 @@ export const make = (store: Store, options: ElectionOptions): Effect.Effect<Lead
         )
         const key = `${prefixOf(name)}${randomBytes(16).toString("hex")}`
         const kept = yield* Effect.forkIn(keep(store, lease), scope)
-        const token = yield* Effect.raceFirst(enter(key, id, lease), Effect.as(Fiber.join(kept), undefined))
+        const token = yield* Effect.raceFirst(enter(store, key, id, lease), Effect.as(Fiber.join(kept), undefined))
         if (token === undefined) return undefined
         const candidacy = new Candidacy(name, id, token, key, lease)
         const turn = Deferred.makeUnsafe<void, RegistryError>()
@@ -187,6 +221,7 @@ export const make = (store: Store, options: ElectionOptions): Effect.Effect<Lead
             new InvalidName({ problem: `the id of a candidate is not 1 to ${mostLength} characters` })
           )
         }
+        if (Deferred.isDoneUnsafe(closing)) return yield* closed
         const outer = yield* Effect.scope
         for (let failures = 0; ; failures++) {
           const scope = yield* Scope.fork(outer)
@@ -209,30 +244,5 @@ export const make = (store: Store, options: ElectionOptions): Effect.Effect<Lead
         }
       })
 
-    const observe = (name: string): Stream.Stream<Option.Option<Leading>, RegistryError> =>
-      Stream.unwrap(
-        Effect.gen(function* () {
-          yield* checkName(name)
-          const latest = new Latest<Option.Option<Leading>>()
-          const candidates = new Candidates()
-          yield* Effect.forkScoped(
-            follow(store, prefixOf(name), options.resyncMillis, (followed) =>
-              Effect.sync(() => {
-                if (!candidates.take(followed)) return
-                const { first } = candidates
-                const before = Option.getOrUndefined(latest.current ?? Option.none())
-                const isNews = latest.current === undefined || before?.token !== first?.createRevision
-                const leading = Option.map(Option.fromUndefinedOr(first), ({ createRevision, value }) => ({
-                  id: value,
-                  token: createRevision
-                }))
-                latest.set(leading, isNews)
-              })
-            )
-          )
-          return latest.changes
-        })
-      )
-
-    return { elect, observe }
+    return { elect, observe: (name) => observe(store, name, options) }
   })

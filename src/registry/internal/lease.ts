@@ -10,11 +10,11 @@ import type { Store } from "./store.ts"
 export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /**
- * Waits before another try, longer after each failure in a row, and never as long as another does. At most a second, so
- * that whoever waits for the store is back soon after it is.
+ * Waits before another try, longer after each failure in a row, and never as long as another does. At most half a second,
+ * so that whoever waits for the store is back soon after it is.
  */
 export const backoff = (failures: number): Effect.Effect<void> =>
-  Effect.flatMap(Random.nextBetween(0.5, 1), (part) => Effect.sleep(Math.min(1_000, 50 * 2 ** failures) * part))
+  Effect.flatMap(Random.nextBetween(0.5, 1), (part) => Effect.sleep(Math.min(500, 50 * 2 ** failures) * part))
 
 /** Tries for ever while the store does not answer. `away`: told of every failure. */
 export const persist = <A, E extends Unavailable | Refused>(
@@ -56,7 +56,7 @@ export const grant = (store: Store, ttlMillis: number): Effect.Effect<Lease, Una
   })
 
 /** Renews a lease once; tells whether it still is. */
-export const renew = (store: Store, lease: Lease): Effect.Effect<boolean, Unavailable | Refused> =>
+const renew = (store: Store, lease: Lease): Effect.Effect<boolean, Unavailable | Refused> =>
   Effect.clockWith((clock) => {
     const sentAt = monotonicMillis(clock)
     return Effect.map(store.keepAlive(lease.id), (ttlMillis) => {
@@ -65,6 +65,10 @@ export const renew = (store: Store, lease: Lease): Effect.Effect<boolean, Unavai
       return ttlMillis > 0
     })
   })
+
+/** Whether a lease still is, as the store says, however long that takes; one that it will not renew is none. */
+export const isAlive = (store: Store, lease: Lease): Effect.Effect<boolean> =>
+  Effect.catch(persist(renew(store, lease)), () => Effect.succeed(false))
 
 /** How a lease ended: the store has said so, or nothing has been heard of it in time, for this reason. */
 export type Ended = { readonly _tag: "Gone" } | { readonly _tag: "Late"; readonly detail: string }
@@ -76,7 +80,8 @@ export type Ended = { readonly _tag: "Gone" } | { readonly _tag: "Late"; readonl
 export const keep = (store: Store, lease: Lease): Effect.Effect<Ended> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const left = () => Math.max(0, lease.deadline - monotonicMillis(clock))
+    // In whole milliseconds: no timer waits for a part of one.
+    const left = () => Math.max(0, Math.ceil(lease.deadline - monotonicMillis(clock)))
     let detail = "no answer in time"
     let failures = 0
     yield* Effect.sleep(lease.ttlMillis / 3)

@@ -5,7 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Refused } from "../RegistryError.ts"
 import { monotonicMillis } from "./lease.ts"
@@ -82,7 +82,7 @@ export class Memory implements Store {
 
   private endInTime(id: string, lease: Lease): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const left = lease.until - monotonicMillis(this.clock)
+      const left = Math.ceil(lease.until - monotonicMillis(this.clock))
       if (left > 0) return Effect.andThen(Effect.sleep(left), this.endInTime(id, lease))
       return Effect.sync(() => this.end(id))
     })

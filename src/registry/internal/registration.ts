@@ -1,4 +1,4 @@
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -11,7 +11,7 @@ import { Closed, type Refused, RegistryError, Unavailable } from "../RegistryErr
 import { encode, instanceKey, keyOf } from "./codec.ts"
 import { follow } from "./follow.ts"
 import { Latest } from "./latest.ts"
-import { backoff, grant, keep, type Lease, persist, renew, revoke } from "./lease.ts"
+import { backoff, grant, isAlive, keep, type Lease, persist, revoke } from "./lease.ts"
 import type { Condition, Entry, Store } from "./store.ts"
 
 /** How long a first registration that has to succeed is tried, in milliseconds. */
@@ -98,7 +98,8 @@ export class Registering implements Registration {
   readonly pause: Effect.Effect<void, RegistryError> = Effect.suspend(() =>
     this.turn.withPermit(
       Effect.suspend(() =>
-        this.hasLeft ? Effect.fail(closed) : Effect.andThen(this.stop(), this.tell({ _tag: "Paused" }))
+        // It is not renewed any more, so that it ends in any case.
+        this.hasLeft ? Effect.fail(closed) : Effect.ensuring(this.stop(), this.paused)
       )
     )
   )
@@ -130,9 +131,13 @@ export class Registering implements Registration {
       this.working = yield* Effect.forkIn(this.work(), this.scope)
       const late = () => this.failure(new Unavailable({ detail: this.trouble ?? "no answer in time" }))
       const waited = Effect.timeoutOrElse(Deferred.await(this.first), { duration: patienceMillis, orElse: late })
-      yield* Effect.onError(waited, () => Effect.ignore(this.stop()))
+      yield* Effect.onError(waited, () => Effect.andThen(Effect.ignore(this.stop()), this.paused))
     })
   }
+
+  private readonly paused = Effect.suspend(() =>
+    this.hasLeft || this.latest.current?._tag === "Paused" ? Effect.void : this.tell({ _tag: "Paused" })
+  )
 
   private failure(reason: Unavailable | Refused): Effect.Effect<never, RegistryError> {
     return Effect.fail(new RegistryError({ reason }))
@@ -140,20 +145,20 @@ export class Registering implements Registration {
 
   private stop(): Effect.Effect<void, RegistryError> {
     return Effect.suspend(() => {
-      const { lease, working } = this
+      const { working } = this
       this.working = undefined
       const ended = working === undefined ? Effect.void : Fiber.interrupt(working)
       return Effect.andThen(
         ended,
         Effect.suspend(() => {
-          const own = this.lease ?? lease
+          const { lease } = this
           this.lease = undefined
           this.revision = undefined
           this.isTaken = false
           this.wasPut = false
-          return own === undefined
+          return lease === undefined
             ? Effect.void
-            : Effect.catch(revoke(this.store, own), (reason) => this.failure(reason))
+            : Effect.catch(revoke(this.store, lease), (reason) => this.failure(reason))
         })
       )
     })
@@ -168,10 +173,11 @@ export class Registering implements Registration {
         if (lease !== undefined) {
           this.lease = lease
           const holding = Effect.catch(this.hold(lease), (error) =>
-            Effect.andThen(Effect.ignore(this.store.revoke(lease.id)), away(error))
+            Effect.andThen(isAlive(this.store, lease), (is) => (is ? away(error) : Effect.void))
           )
           // Whichever ends first: the lease is no more, or it is good for nothing.
           yield* Effect.raceFirst(this.lives(lease), holding)
+          yield* Effect.ignore(this.store.revoke(lease.id))
           this.trouble = "its lease is gone"
           this.revision = undefined
           yield* this.refresh()
@@ -189,10 +195,7 @@ export class Registering implements Registration {
         if (ended._tag === "Gone") return
         this.trouble = ended.detail
         yield* this.refresh()
-        const isAlive = yield* persist(
-          Effect.catchTag(renew(this.store, lease), "Refused", () => Effect.succeed(false))
-        )
-        if (!isAlive) return
+        if (!(yield* isAlive(this.store, lease))) return
         this.trouble = undefined
         yield* this.refresh()
       }
@@ -227,14 +230,9 @@ export class Registering implements Registration {
     return Effect.suspend(() => {
       const isOurs = entry?.value === this.value
       this.isTaken = entry !== undefined && !isOurs
-      if (isOurs && entry.lease === lease.id) {
-        this.revision = entry.modRevision
-        this.trouble = undefined
-        return this.refresh()
-      }
-      this.revision = undefined
-      if (this.isTaken) return this.refresh()
-      if (entry === undefined) this.trouble = "its entry is gone"
+      this.trouble = entry === undefined ? "its entry is gone" : undefined
+      this.revision = isOurs ? entry.modRevision : undefined
+      if (this.isTaken || entry?.lease === lease.id) return this.refresh()
       return Effect.andThen(
         this.refresh(),
         this.put(lease, { key: this.key, createRevision: entry?.createRevision ?? 0n })
@@ -262,9 +260,11 @@ export class Registering implements Registration {
   private inTrouble(error: Unavailable | Refused): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.trouble = error.message
-      if (error._tag === "Refused") Deferred.doneUnsafe(this.first, this.failure(error))
-      else if (!this.options.required) Deferred.doneUnsafe(this.first, Effect.void)
-      return this.refresh()
+      const isFinal = error._tag === "Refused" || !this.options.required
+      const told = isFinal
+        ? Deferred.complete(this.first, error._tag === "Refused" ? this.failure(error) : Effect.void)
+        : Effect.void
+      return Effect.andThen(this.refresh(), Effect.asVoid(told))
     })
   }
 

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RcMap from "effect/RcMap"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Health from "../../health/Health.ts"
 import type { Resolver } from "../../grpc/Resolver.ts"
@@ -80,12 +80,14 @@ const makeViews = (store: Store, options: View.ViewOptions) =>
       lookup: (name: string) => View.make(store, name, options),
       idleTimeToLive: idleTime
     })
+    let isClosed = false
+    yield* Effect.addFinalizer(() => Effect.sync(() => (isClosed = true)))
     const watch = (name: string): Stream.Stream<Endpoints, RegistryError> =>
       Stream.unwrap(
-        Effect.andThen(
-          checkName(name),
-          Effect.map(RcMap.get(views, name), (view) => view.changes)
-        )
+        Effect.gen(function* () {
+          yield* checkName(name)
+          return isClosed ? Stream.empty : (yield* RcMap.get(views, name)).changes
+        })
       )
     const resolvers = new Map<string, Resolver>()
     const resolver = (name: string): Resolver => {

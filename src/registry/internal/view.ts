@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../../grpc/Resolver.ts"
 import type { Endpoints } from "../Registry.ts"
 import type { Refused, Unavailable } from "../RegistryError.ts"
@@ -48,7 +48,7 @@ const listOf = (known: Iterable<Known>, held: Iterable<Gone>): ReadonlyArray<End
   }
   for (const { endpoint } of known) add(endpoint)
   for (const { endpoint } of held) add(endpoint)
-  return [...all.values()].sort(byAddress)
+  return [...all.values()].toSorted(byAddress)
 }
 
 const countSkipped = (known: Iterable<Known>): number => {
