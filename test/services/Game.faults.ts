@@ -7,19 +7,23 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
-import { Grpc, GrpcServer } from "xdooria/grpc"
+import type { GrpcClient } from "xdooria/grpc"
 import { GrpcClientLive } from "xdooria/grpc/live"
+import { AuthEmbedded } from "xdooria/auth/embedded"
 import { LeaderboardEmbedded } from "xdooria/leaderboard"
 import { layerLive } from "xdooria/pg/live"
 import { launchServer, prepareServer, type PreparedServer } from "../../src/pg/internal/Server.ts"
-import { GameApi } from "../../src/services/game/api.ts"
+import { PushEmbedded } from "../../src/services/gateway/PushEmbedded.ts"
 import * as Fault from "../faults/Fault.ts"
 import * as History from "../support/History.ts"
 import { connect, onFreePort } from "./GameContract.ts"
 
-type Game = Grpc.Client<typeof GameApi>
+type Game = Effect.Success<ReturnType<typeof connect>>
 
 const playerId = "p1"
+
+/** What the game stands on beside its database. */
+const rooms = Layer.mergeAll(LeaderboardEmbedded, AuthEmbedded, PushEmbedded)
 
 /** Starts effects at a rate, without waiting for those before: a slow answer must not slow the load. */
 const atRate = <A>(rate: number, seconds: number, start: (i: number) => Effect.Effect<A>) =>
@@ -75,9 +79,9 @@ const killDatabase = Fault.scenario({
       let running = yield* launch(prepared)
       const { host, port, user, password, database } = running.server
       const context = yield* Layer.build(
-        onFreePort(Layer.merge(layerLive({ host, port, user, password, database }), LeaderboardEmbedded))
+        onFreePort(Layer.merge(layerLive({ host, port, user, password, database }), rooms))
       )
-      const game = yield* Effect.provideContext(connect, context)
+      const game = yield* Effect.provideContext(connect(), context)
       yield* game.createPlayer({ playerId, name: "x" })
       const history = yield* History.make
       const fiber = yield* Effect.forkScoped(atRate(200, seconds, (i) => gain(game, history, `r${i}`)))
@@ -105,9 +109,10 @@ const killDatabase = Fault.scenario({
 /** One of several servers on the same database, a client that outlives it, and how to stop it. */
 const startServer = Effect.fnUntraced(function* (infra: ReturnType<typeof layerLive>) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const context = yield* Layer.buildWithScope(Layer.fresh(onFreePort(Layer.merge(infra, LeaderboardEmbedded))), scope)
-  const address = yield* Context.get(context, GrpcServer).address
-  const game = yield* Grpc.client(GameApi, { target: address })
+  const server = yield* Layer.buildWithScope(Layer.fresh(onFreePort(Layer.merge(infra, rooms))), scope)
+  // A client of its own room would end with the server.
+  const context = Context.merge(server, yield* Effect.context<GrpcClient>())
+  const game = yield* Effect.provideContext(connect(), context)
   return { game, stop: Scope.close(scope, Exit.void) }
 })
 

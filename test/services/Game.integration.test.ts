@@ -1,9 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { AuthLive } from "xdooria/auth/live"
 import { GrpcClientLive, GrpcServerLive } from "xdooria/grpc/live"
 import { LeaderboardLive } from "xdooria/leaderboard/live"
 import { layerLive } from "xdooria/pg/live"
+import { PushLive } from "../../src/services/gateway/PushLive.ts"
 import { client, single } from "../support/RedisBackends.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
@@ -19,7 +21,9 @@ RealServer.suite("postgres", "the game service on a real PostgreSQL", (postgres)
       Layer.merge(GrpcServerLive, GrpcClientLive),
       Layer.merge(
         Layer.unwrap(database),
-        LeaderboardLive.pipe(Layer.provide(Layer.effectContext(client(single(redis)))))
+        Layer.mergeAll(LeaderboardLive, AuthLive, PushLive).pipe(
+          Layer.provide(Layer.effectContext(client(single(redis))))
+        )
       )
     )
   })
