@@ -51,7 +51,7 @@ const options = {
 }
 
 /** What the shop sells that players buy. */
-const items = ["potion"]
+const items = ["potion", "scroll", "sword"]
 
 /** How many players join at once: each costs the auth service the hash of a password. */
 const joining = 4

@@ -45,14 +45,17 @@ export const make = Effect.fnUntraced(function* (name: string, addresses: Readon
   const credentials = { name, password: Redacted.value(yield* Crypto.token()) }
   let tokens: Tokens | undefined
 
-  /** Takes the time of a call, and counts how it ended. */
+  /** Takes the time of a call, and counts how it ended: a refusal is an answer. */
   const counted = <A, E extends Failure, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(Clock.currentTimeMillis, (begin) =>
-      call.pipe(
-        Effect.tapError((failure) => Effect.sync(() => tally.failed(failure))),
-        Effect.tap(() => Effect.map(Clock.currentTimeMillis, (end) => tally.answered(end - begin)))
+    Effect.flatMap(Clock.currentTimeMillis, (begin) => {
+      const answered = Effect.map(Clock.currentTimeMillis, (end) => tally.answered(end - begin))
+      return call.pipe(
+        Effect.tapError((failure) =>
+          failure._tag === "GrpcError" || isUndecided(failure) ? Effect.sync(() => tally.failed(failure)) : answered
+        ),
+        Effect.tap(() => answered)
       )
-    )
+    })
 
   const keep = (given: { readonly tokens?: Tokens | undefined }): void => {
     tokens = given.tokens

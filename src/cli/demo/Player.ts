@@ -24,12 +24,8 @@ const settling = ({ call, game }: Account.Account, truth: Truth, tally: Tally) =
       case "Buy": {
         const { item, quantity, requestId } = change
         return call((options) => game.buy({ playerId: "", requestId, item, quantity }, options)).pipe(
-          Effect.map(({ entry }) => truth.bought(requestId, item, quantity, entry!)),
-          Effect.catch((failure: Failure) =>
-            failure._tag === "InsufficientFunds"
-              ? Effect.sync(() => void truth.refused.add(requestId))
-              : Effect.fail(failure)
-          )
+          Effect.map(() => truth.bought(requestId, item, quantity)),
+          Effect.catchTag("InsufficientFunds", () => Effect.void)
         )
       }
       case "Score": {
@@ -41,7 +37,16 @@ const settling = ({ call, game }: Account.Account, truth: Truth, tally: Tally) =
       }
     }
   }
-  return (change: Change) => Effect.tap(send(change), () => Effect.sync(() => void tally.changes++))
+  return (change: Change) =>
+    Effect.flatMap(
+      Effect.sync(() => truth.changes),
+      (before) =>
+        Effect.tap(send(change), () =>
+          Effect.sync(() => {
+            tally.changes += truth.changes - before
+          })
+        )
+    )
 }
 
 /**

@@ -1,5 +1,3 @@
-import type { LedgerEntry } from "../../gen/game.ts"
-
 /** The boards of the game, and whether a score is better than another. */
 export const boards = {
   arena: (one: bigint, other: bigint) => one > other,
@@ -20,12 +18,10 @@ export class Truth {
   changes = 0
   exp = 0n
   levels = 0
-  /** The gains that brought a level, of which each was paid for. */
+  /** The gains that brought a level: each was rewarded. */
   readonly promotions = new Set<string>()
-  /** The ledger's entries of purchases, by the request. */
-  readonly purchases = new Map<string, LedgerEntry>()
-  /** The purchases that were refused: they left nothing. */
-  readonly refused = new Set<string>()
+  /** Each was paid for. */
+  readonly purchases = new Set<string>()
   readonly items = new Map<string, bigint>()
   readonly best = new Map<Board, bigint>()
 
@@ -38,9 +34,9 @@ export class Truth {
   }
 
   /** A purchase was. */
-  bought(requestId: string, item: string, quantity: bigint, entry: LedgerEntry): void {
+  bought(requestId: string, item: string, quantity: bigint): void {
     this.changes++
-    this.purchases.set(requestId, entry)
+    this.purchases.add(requestId)
     this.items.set(item, (this.items.get(item) ?? 0n) + quantity)
   }
 

@@ -126,7 +126,7 @@ export const faultsOf = (truth: Truth, held: Held): ReadonlyArray<string> => [
   ...differences("score", truth.best, held.best),
   ...entryFaults(
     "purchase",
-    truth.purchases.keys(),
+    truth.purchases,
     held.ledger.filter(({ reason }) => reason === "purchase")
   ),
   ...entryFaults(
