@@ -206,6 +206,19 @@ describe("FaultProxy", () => {
     })
   )
 
+  it.live("heals from every rule, each time", () =>
+    Effect.gen(function* () {
+      const { client, proxy } = yield* setup
+      for (let round = 0; round < 2; round++) {
+        const rule = yield* proxy.onRequest((bytes) => bytes.includes("commit"), "cut")
+        yield* proxy.heal
+        yield* client.send("commit")
+        yield* client.received("commit!".length * (round + 1))
+        assert.strictEqual(yield* rule.fired, 0)
+      }
+    })
+  )
+
   it.live("a server that is down resets the client", () =>
     Effect.gen(function* () {
       const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: 1, seed: 1 })

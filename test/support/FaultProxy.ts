@@ -297,7 +297,10 @@ export const make = (options: {
           return { fired: Effect.sync(() => fired), first: Deferred.await(first) }
         }),
       heal: Effect.andThen(
-        set({ blackhole: false, dropReplies: false, delayMillis: 0, closeAfter: undefined, rules: [] }),
+        // A list of its own each time: rules are added to it.
+        Effect.suspend(() =>
+          set({ blackhole: false, dropReplies: false, delayMillis: 0, closeAfter: undefined, rules: [] })
+        ),
         all((connection) => {
           connection.heal()
           connection.dial(host, options.port)
