@@ -2,13 +2,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { randomUUID } from "node:crypto"
 import { Refused } from "../../src/registry/RegistryError.ts"
 import type { Store, Watched } from "../../src/registry/internal/store.ts"
-import { heard } from "./RegistryContract.ts"
 
 /** A store, and an operator who makes it forget what has been. */
 export interface Subject {
@@ -26,6 +27,16 @@ export const put = (store: Store, key: string, value: string, lease: string) =>
   Effect.map(store.put({ key, value, lease }), (answer) => {
     assert(answer._tag === "Done")
     return answer.revision
+  })
+
+/** A watch: what it tells, one by one, and why it fails. It ends with the scope. */
+export const watching = (store: Store, prefix: string, from: bigint) =>
+  Effect.gen(function* () {
+    const queue = yield* Queue.unbounded<Watched>()
+    const fiber = yield* Effect.forkScoped(
+      Stream.runForEach(store.watch(prefix, from), (watched) => Queue.offer(queue, watched))
+    )
+    return { next: Queue.take(queue), failure: Effect.flip(Fiber.join(fiber)) }
   })
 
 /** The next so many changes that a watch tells, or more, when they are of one revision; those of each in one piece. */
@@ -123,7 +134,7 @@ export const suite = <E>(
         const from = yield* put(store, `${prefix}a`, "", lease)
         yield* put(store, `${prefix}b`, "", lease)
         yield* put(store, `${prefix}stays`, "", "0")
-        const { next } = yield* heard(store.watch(prefix, from + 2n))
+        const { next } = yield* watching(store, prefix, from + 2n)
         assert.isTrue((yield* store.keepAlive(lease)) > idle / 2)
         yield* store.revoke(lease)
         const [first, ...ended] = yield* changesOf(next, 2)
@@ -146,7 +157,7 @@ export const suite = <E>(
         const [short, kept] = [yield* store.grant(2_000), yield* store.grant(2_000)]
         const from = yield* put(store, `${prefix}short`, "", short.lease)
         yield* put(store, `${prefix}kept`, "", kept.lease)
-        const { next } = yield* heard(store.watch(prefix, from + 2n))
+        const { next } = yield* watching(store, prefix, from + 2n)
         for (let round = 0; round < 4; round++) {
           yield* advance(1_000)
           yield* store.keepAlive(kept.lease)
@@ -163,7 +174,7 @@ export const suite = <E>(
         const { lease } = yield* store.grant(idle)
         const from = yield* put(store, `${prefix}a`, "1", lease)
         yield* put(store, `${prefix}a`, "2", lease)
-        const { next } = yield* heard(store.watch(prefix, from))
+        const { next } = yield* watching(store, prefix, from)
         assert.deepStrictEqual(yield* next, { _tag: "Progress", revision: from - 1n })
         assert.strictEqual((yield* changesOf(next, 1))[0], `+${prefix}a`)
         const third = yield* put(store, `${prefix}a`, "3", lease)
