@@ -16,8 +16,8 @@ export const sections: Service["sections"] = [AccountsConfig]
 
 /** For a newcomer to try. */
 export const examples: Service["examples"] = [
-  `auth.AuthService/Register '{"name":"ann","password":"correct horse"}'`,
-  `auth.AuthService/Login '{"name":"ann","password":"correct horse"}'`
+  `xdooria call auth.AuthService/Register '{"name":"ann","password":"correct horse"}'`,
+  `TOKEN=$(xdooria call --field tokens.access_token auth.AuthService/Login '{"name":"ann","password":"correct horse"}')`
 ]
 
 /**

@@ -16,11 +16,11 @@ export const sections: Service["sections"] = []
 
 /** For a newcomer to try. */
 export const examples: Service["examples"] = [
-  `game.GameService/CreatePlayer '{"name":"Ann"}'`,
-  `game.GameService/GainExp '{"request_id":"r1","amount":"250"}'`,
-  `game.GameService/Buy '{"request_id":"r1","item":"potion","quantity":"2"}'`,
-  `game.GameService/SubmitScore '{"board":"arena","score":"1200"}'`,
-  `game.GameService/GetTop '{"board":"arena"}'`
+  `xdooria call --token "$TOKEN" game.GameService/CreatePlayer '{"name":"Ann"}'`,
+  `xdooria call --token "$TOKEN" game.GameService/GainExp '{"request_id":"r1","amount":"250"}'`,
+  `xdooria call --token "$TOKEN" game.GameService/Buy '{"request_id":"r1","item":"potion","quantity":"2"}'`,
+  `xdooria call --token "$TOKEN" game.GameService/SubmitScore '{"board":"arena","score":"1200"}'`,
+  `xdooria call --token "$TOKEN" game.GameService/GetTop '{"board":"arena"}'`
 ]
 
 /**

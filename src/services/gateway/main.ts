@@ -16,7 +16,9 @@ export const migrations: Service["migrations"] = []
 export const sections: Service["sections"] = [GatewayConfig]
 
 /** For a newcomer to try. */
-export const examples: Service["examples"] = [`gateway.GatewayService/GetPresence '{}'`]
+export const examples: Service["examples"] = [
+  `xdooria call --token "$TOKEN" gateway.GatewayService/Connect '{"hello":{}}'`
+]
 
 /**
  * What the gateway runs on. Read bottom-up: each line may use all below it and closes before it.
