@@ -1,3 +1,4 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,6 +14,8 @@ import { AuthEmbedded } from "xdooria/auth/embedded"
 import { LeaderboardEmbedded } from "xdooria/leaderboard"
 import { layerLive } from "xdooria/pg/live"
 import { launchServer, prepareServer, type PreparedServer } from "../../src/pg/internal/Server.ts"
+import { Levels, LevelsLive } from "../../src/services/game/Levels.ts"
+import { currencies } from "../../src/services/game/Money.ts"
 import { PushEmbedded } from "../../src/services/gateway/PushEmbedded.ts"
 import * as Fault from "../faults/Fault.ts"
 import * as History from "../support/History.ts"
@@ -96,11 +99,22 @@ const killDatabase = Fault.scenario({
       const sql = Context.get(context, SqlClient.SqlClient)
       const rows = yield* sql<{ readonly request_id: string }>`SELECT request_id FROM exp_gains`
       const { player } = yield* game.getPlayer({ playerId })
+      const gold = (yield* game.getWallet({ playerId })).balances[0]?.amount
+      const booked = yield* sql<{ readonly sum: string | null }>`SELECT sum(change) FROM ledger`
       const verdict = yield* history.verdict(rows.map((row) => row.request_id))
-      return { ...verdict, extra: { sent: 200 * seconds, exp: Number(player?.exp) } }
-    }),
+      const extra = {
+        sent: 200 * seconds,
+        exp: Number(player?.exp),
+        gold: Number(gold),
+        booked: Number(booked[0]?.sum),
+        earned: Number(currencies.gold.format((yield* Levels).goldOf(1, player?.level ?? 1)))
+      }
+      return { ...verdict, extra }
+    }).pipe(Effect.provide(LevelsLive.pipe(Layer.provide(NodeFileSystem.layer)))),
   judge: ({ acked, extra, recoverMs }) => [
     ...(extra.exp === acked ? [] : [`${acked} acknowledged gains of 1 made ${extra.exp} exp`]),
+    ...(extra.gold === extra.booked ? [] : [`a balance of ${extra.gold} has a ledger of ${extra.booked}`]),
+    ...(extra.gold === extra.earned ? [] : [`levels of ${extra.earned} gold brought ${extra.gold}`]),
     ...(acked === extra.sent ? [] : [`${extra.sent - acked} gains were never acknowledged`]),
     ...(recoverMs <= 3_000 ? [] : [`recovered ${recoverMs} ms after the return of the database`])
   ]

@@ -40,15 +40,13 @@ const accounts = Grpc.handlers(
   })
 )
 
-const config = ConfigTest({
-  server: { name: "game-service", port: 0 },
-  // On a busy machine many that wait for one player take longer than a try of the client's.
-  grpc: { drain_delay: 0, rate_limit: 0, attempt_timeout: 10 },
-  auth: { secret: "a-secret-of-tests-alone-0123456789" }
-})
-
 /** The game service and the one that it asks, on a transport and on infrastructure of the caller's choice. */
-const on = (transport: Transport, infra: Infra) => {
+const on = (transport: Transport, infra: Infra, grpc: Readonly<Record<string, number>> = {}) => {
+  const config = ConfigTest({
+    server: { name: "game-service", port: 0 },
+    grpc: { drain_delay: 0, rate_limit: 0, ...grpc },
+    auth: { secret: "a-secret-of-tests-alone-0123456789" }
+  })
   const asked = Registry.layerSelf("auth-service").pipe(
     Layer.provideMerge(GrpcServer.serve(accounts)),
     Layer.provide(Layer.fresh(transport))
@@ -109,7 +107,8 @@ const violationsOf = <A, E>(call: Effect.Effect<A, E>) =>
 
 /** What the game service promises, on a transport, a database and a store of boards. */
 export const suite = (name: string, transport: Transport, infra: Infra) =>
-  layer(on(transport, infra), { excludeTestServices: true })(name, (it) => {
+  // On a busy machine many that wait for one player take longer than a try of the client's.
+  layer(on(transport, infra, { attempt_timeout: 10 }), { excludeTestServices: true })(name, (it) => {
     it.effect("answers the health check", () =>
       Effect.gen(function* () {
         const game = yield* connect()
