@@ -42,24 +42,25 @@ export interface Infra {
 /** Where they come from: `live` are the servers of the configuration, `embedded` are started here and end with us. */
 export type InfraKind = "embedded" | "live"
 
-const absent = Layer.effectContext(Effect.die("not there yet"))
-
 /** The servers of the configuration: each service has connections of its own, which its rooms share. */
 const loadLive: Effect.Effect<() => Infra> = Effect.map(
   Effect.all([
     Effect.promise(() => import("../pg/PgLive.ts")),
     Effect.promise(() => import("../redis/RedisLive.ts")),
     Effect.promise(() => import("../leaderboard/LeaderboardLive.ts")),
-    Effect.promise(() => import("../session/SessionLive.ts"))
+    Effect.promise(() => import("../session/SessionLive.ts")),
+    Effect.promise(() => import("../auth/AuthLive.ts")),
+    Effect.promise(() => import("./gateway/PushLive.ts")),
+    Effect.promise(() => import("../registry/RegistryLive.ts"))
   ]),
-  ([{ PgLive }, { RedisLive }, { LeaderboardLive }, { SessionLive }]) =>
+  ([{ PgLive }, { RedisLive }, { LeaderboardLive }, { SessionLive }, { AuthLive }, { PushLive }, { RegistryLive }]) =>
     () => ({
       pg: PgLive,
       leaderboard: Layer.provide(LeaderboardLive, RedisLive),
       session: Layer.provide(SessionLive, RedisLive),
-      auth: absent,
-      push: absent,
-      registry: absent
+      auth: Layer.provide(AuthLive, RedisLive),
+      push: Layer.provide(PushLive, RedisLive),
+      registry: RegistryLive
     })
 )
 
