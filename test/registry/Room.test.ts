@@ -1,7 +1,6 @@
 // What the room makes of a store that fails: the same code as on etcd, on a store in memory that can be taken away.
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,11 +8,11 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
-import { Leader, type Registration, type RegistrationState, Registry, RegistryError } from "xdooria/registry"
+import { Leader, type Registration, type RegistrationState, Registry } from "xdooria/registry"
 import { encode, keyOf } from "../../src/registry/internal/codec.ts"
 import * as Room from "../../src/registry/internal/room.ts"
 import { FaultyStore } from "./FaultyStore.ts"
-import { heard, tagOf } from "./RegistryContract.ts"
+import { addressesOf, heard, lostBy, tagOf, worker } from "./RegistryContract.ts"
 
 const settings = {
   ttl: Duration.seconds(9),
@@ -43,8 +42,7 @@ const key = keyOf(name, address)
 const untilState = (
   next: Effect.Effect<RegistrationState>,
   tag: RegistrationState["_tag"]
-): Effect.Effect<RegistrationState> =>
-  Effect.flatMap(next, (state) => (state._tag === tag ? Effect.succeed(state) : untilState(next, tag)))
+): Effect.Effect<RegistrationState> => Effect.repeat(next, { until: (state) => state._tag === tag })
 
 const statesOf = ({ changes }: Registration) => heard(changes)
 
@@ -412,10 +410,7 @@ describe("a view", () => {
       yield* entries[2]!.leave
       const held = yield* next
       assert.strictEqual(held.held, 3)
-      assert.deepStrictEqual(
-        held.endpoints.map(({ address: at }) => at),
-        all
-      )
+      assert.deepStrictEqual(addressesOf(held), all)
       // One comes back: it is there as any other.
       yield* putEntry(store, all[0]!)
       assert.deepInclude(yield* next, { held: 2 })
@@ -424,10 +419,7 @@ describe("a view", () => {
       yield* TestClock.adjust("1 second")
       const released = yield* next
       assert.deepInclude(released, { held: 0 })
-      assert.deepStrictEqual(
-        released.endpoints.map(({ address: at }) => at),
-        [all[0], all[3]]
-      )
+      assert.deepStrictEqual(addressesOf(released), [all[0], all[3]])
     })
   )
 
@@ -503,24 +495,11 @@ describe("a leadership", () => {
   const leaderKeys = (store: FaultyStore) =>
     Effect.map(store.memory.list("/xdooria/meta/leaders/"), ({ entries }) => entries)
 
-  /** Work that says that it has begun, and how it ended. */
-  const worker = Effect.gen(function* () {
-    const begun = yield* Deferred.make<void>()
-    const ended = yield* Deferred.make<void>()
-    const work = Effect.onInterrupt(Effect.andThen(Deferred.succeed(begun, undefined), Effect.never), () =>
-      Deferred.succeed(ended, undefined)
-    )
-    return { begun: Deferred.await(begun), ended: Deferred.await(ended), work }
-  })
-
-  const lostBy = (error: unknown) =>
-    error instanceof RegistryError && error.reason._tag === "Lost" ? error.reason.how : error
-
   it.effect("is lost before its lease can be another's when the store is away", () =>
     Effect.gen(function* () {
       const { leader, store } = yield* setup()
       const leadership = yield* leader.elect("boss")
-      const { begun, ended, work } = yield* worker
+      const { begun, hasEnded, work } = yield* worker
       const working = yield* Effect.forkChild(Effect.flip(leadership.whileLeader(work)))
       yield* begun
       yield* store.leave()
@@ -528,8 +507,8 @@ describe("a leadership", () => {
       yield* TestClock.adjust("8 seconds")
       assert.isUndefined(working.pollUnsafe())
       yield* TestClock.adjust("200 millis")
-      yield* ended
       assert.strictEqual(lostBy(yield* Fiber.join(working)), "expired")
+      assert.isTrue(yield* hasEnded)
       assert.strictEqual((yield* leaderKeys(store)).length, 1)
       assert.strictEqual(lostBy(yield* Effect.flip(leadership.whileLeader(Effect.void))), "expired")
       store.return()

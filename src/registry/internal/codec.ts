@@ -1,4 +1,5 @@
 // An entry of the registry, as a Go service of the plan writes and reads it.
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Config from "../../config/Config.ts"
 import type { Endpoint } from "../../grpc/Resolver.ts"
@@ -16,8 +17,8 @@ export const keyOf = (name: string, address: string): string => `${prefixOf(name
 /** In metadata: which registration an entry belongs to. Two processes with one address tell each other apart by it. */
 export const instanceKey = "instance"
 
-/** How large a value may be that is read, in UTF-16 units. */
-const mostLength = 64 * 1024
+/** How large a value may be that is read, in bytes of UTF-8. */
+const mostBytes = 64 * 1024
 
 /** How many entries the metadata of an instance may have. */
 export const mostMetadata = 64
@@ -43,10 +44,19 @@ const parse = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Sch
 /** As Go compares names. */
 const fold = (name: string): string => name.toUpperCase().toLowerCase()
 
-/** The member of a name in any case; a name that stands there in two spellings is no name: readers differ on it. */
-const memberOf = (object: Readonly<Record<string, unknown>>, name: string): { readonly value: unknown } | undefined => {
-  const found = Object.keys(object).filter((key) => fold(key) === name)
-  return found.length > 1 ? undefined : { value: object[found[0] ?? name] }
+const names = ["name", "addr", "metadata"] as const
+
+type Members = { [K in (typeof names)[number]]?: unknown }
+
+/** The members by their names in lower case; none where a name stands there in two spellings: readers differ on it. */
+const membersOf = (object: Readonly<Record<string, unknown>>): Members | undefined => {
+  const members: Members = {}
+  for (const [key, value] of Object.entries(object)) {
+    const name = names.find((one) => one === fold(key))
+    if (name !== undefined && name in members) return undefined
+    if (name !== undefined) members[name] = value
+  }
+  return members
 }
 
 const metadataOf = (value: unknown): Readonly<Record<string, string>> | undefined => {
@@ -62,11 +72,10 @@ const isAddress = Schema.is(Config.Address)
 
 /** The instance that an entry of a service tells of; none where it cannot be read or called, or is another service's. */
 export const decode = (name: string, value: string): Endpoint | undefined => {
-  if (value.length > mostLength) return undefined
-  const parsed = parse(value)
-  if (parsed._tag === "None") return undefined
-  const address = memberOf(parsed.value, "addr")?.value
-  const metadata = metadataOf(memberOf(parsed.value, "metadata")?.value)
-  if (memberOf(parsed.value, "name")?.value !== name || metadata === undefined) return undefined
-  return isAddress(address) && isDialable(address) ? { address, metadata } : undefined
+  if (Buffer.byteLength(value) > mostBytes) return undefined
+  const members = Option.flatMapNullishOr(parse(value), membersOf)
+  if (Option.isNone(members) || members.value.name !== name) return undefined
+  const { addr } = members.value
+  const metadata = metadataOf(members.value.metadata)
+  return metadata !== undefined && isAddress(addr) && isDialable(addr) ? { address: addr, metadata } : undefined
 }

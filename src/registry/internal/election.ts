@@ -136,7 +136,7 @@ const enter = (store: Store, key: string, id: string, lease: Lease): Effect.Effe
     }
   ).pipe(
     Effect.catch((refused) =>
-      Effect.flatMap(isAlive(store, lease), (is) => (is ? Effect.fail(refused) : Effect.succeed(undefined)))
+      Effect.flatMap(isAlive(store, lease), (is) => (is ? Effect.fail(refused) : Effect.undefined))
     )
   )
 

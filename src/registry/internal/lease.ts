@@ -68,7 +68,7 @@ const renew = (store: Store, lease: Lease): Effect.Effect<boolean, Unavailable |
 
 /** Whether a lease still is, as the store says, however long that takes; one that it will not renew is none. */
 export const isAlive = (store: Store, lease: Lease): Effect.Effect<boolean> =>
-  Effect.catch(persist(renew(store, lease)), () => Effect.succeed(false))
+  Effect.orElseSucceed(persist(renew(store, lease)), () => false)
 
 /** How a lease ended: the store has said so, or nothing has been heard of it in time, for this reason. */
 export type Ended = { readonly _tag: "Gone" } | { readonly _tag: "Late"; readonly detail: string }
