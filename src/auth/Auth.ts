@@ -56,7 +56,7 @@ export const AuthConfig = Config.section(
       Config.withDefault(""),
       Schema.annotate({
         description:
-          "Where the public keys are read, for a service that only verifies, such as http://auth:8081/.well-known/jwks.json"
+          "Where the public keys are read, for a service that only verifies, such as http://auth:8081/.well-known/jwks.json; in prod https, or http on this machine"
       })
     ),
     jwksPort: Schema.Port.pipe(

@@ -90,7 +90,9 @@ export const makeLive = (options: {
       if (request.method !== "GET" && request.method !== "HEAD") return refuse(response, 405, { allow: "GET, HEAD" })
       Fiber.runIn(run(Effect.map(jwks, (keys) => respond(request, response, keys))), scope)
     })
-    return { address: yield* listen(server, options.host, options.port) }
+    const address = yield* listen(server, options.host, options.port)
+    yield* Effect.logInfo("auth: public keys served").pipe(Effect.annotateLogs({ address }))
+    return { address }
   })
 
 /** As {@link JwksLive}, with options in place of the configuration. See {@link makeLive}. */

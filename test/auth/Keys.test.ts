@@ -1,43 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
 import { calculateJwkThumbprint, type JWK, jwtVerify, SignJWT } from "jose"
 import { generateKeyPairSync, type KeyObject } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { inspect } from "node:util"
 import type { InvalidConfig } from "xdooria/config"
 import type { AuthSettings } from "xdooria/auth"
 import { begin, forge, now, open, part, read, secret, signWith, verdict } from "./Forge.ts"
+import { keyFiles, pemOf } from "./KeyFiles.ts"
 
 const pairs = {
   EdDSA: generateKeyPairSync("ed25519"),
   ES256: generateKeyPairSync("ec", { namedCurve: "P-256" }),
   RS256: generateKeyPairSync("rsa", { modulusLength: 2048 })
 }
-
-const privatePem = (key: KeyObject) => key.export({ format: "pem", type: "pkcs8" }).toString()
-const publicPem = (key: KeyObject) => key.export({ format: "pem", type: "spki" }).toString()
-
-/** Writes files that are gone after the test; gives their paths. */
-const files = <Name extends string>(
-  contents: Readonly<Record<Name, string>>
-): Effect.Effect<Readonly<Record<Name, string>>, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "xdooria-keys-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
-    ),
-    (folder) => {
-      const paths = Object.entries<string>(contents).map(([name, text]) => {
-        writeFileSync(join(folder, name), text)
-        return [name, join(folder, name)] as const
-      })
-      return Object.fromEntries(paths) as Record<Name, string>
-    }
-  )
 
 const noSecret = { secret: Redacted.make("") }
 
@@ -50,7 +26,7 @@ describe.each(Object.keys(pairs) as ReadonlyArray<keyof typeof pairs>)("a pair o
 
   const setUp = Effect.gen(function* () {
     yield* begin
-    const { key, pub } = yield* files({ key: privatePem(privateKey), pub: publicPem(publicKey) })
+    const { key, pub } = yield* keyFiles({ key: privateKey, pub: publicKey })
     const signer = yield* open({ ...noSecret, signingKeyFile: key })
     return { signer, token: yield* signWith(signer), verifier: yield* open({ ...noSecret, verifyKeyFiles: [pub] }) }
   })
@@ -84,8 +60,8 @@ describe.each(Object.keys(pairs) as ReadonlyArray<keyof typeof pairs>)("a pair o
       const { token, verifier } = yield* setUp
       const [header, payload] = [read(token, 0), read(token, 1)]
       for (const key of [
-        publicPem(publicKey),
-        publicPem(publicKey).trimEnd(),
+        pemOf(publicKey),
+        pemOf(publicKey).trimEnd(),
         publicKey.export({ format: "der", type: "spki" })
       ]) {
         const bad = forge({ ...header, alg: "HS256" }, payload, key)
@@ -179,11 +155,11 @@ describe("a rollover", () => {
   it.effect("from a secret to a pair, and from one pair to another", () =>
     Effect.gen(function* () {
       yield* begin
-      const paths = yield* files({
-        ed: privatePem(pairs.EdDSA.privateKey),
-        es: privatePem(pairs.ES256.privateKey),
-        edPublic: publicPem(pairs.EdDSA.publicKey),
-        esPublic: publicPem(pairs.ES256.publicKey)
+      const paths = yield* keyFiles({
+        ed: pairs.EdDSA.privateKey,
+        es: pairs.ES256.privateKey,
+        edPublic: pairs.EdDSA.publicKey,
+        esPublic: pairs.ES256.publicKey
       })
       const bySecret = yield* signWith(yield* open())
       const between = yield* open({
@@ -212,7 +188,7 @@ describe("a rollover", () => {
     Effect.gen(function* () {
       yield* begin
       const bySecret = yield* signWith(yield* open())
-      const { key } = yield* files({ key: privatePem(pairs.EdDSA.privateKey) })
+      const { key } = yield* keyFiles({ key: pairs.EdDSA.privateKey })
       const tokens = yield* open({ signingKeyFile: key })
       assert.strictEqual(read(yield* signWith(tokens), 0)["alg"], "EdDSA")
       assert.strictEqual(yield* verdict(tokens, bySecret), "KeyUnknown")
@@ -231,13 +207,13 @@ describe("a file that cannot be used", () => {
     .export({ format: "pem", type: "pkcs8", cipher: "aes-256-cbc", passphrase: "p" })
     .toString()
 
-  const signing: Readonly<Record<string, readonly [string, string]>> = {
-    "a public key": [publicPem(publicKey), "ERR_OSSL_UNSUPPORTED"],
-    "RSA of 1024 bits": [privatePem(weak.privateKey), "another kind of key"],
-    "RSA-PSS": [privatePem(pss.privateKey), "another kind of key"],
-    "another curve": [privatePem(curve.privateKey), "another kind of key"],
-    "a larger curve": [privatePem(larger.privateKey), "another kind of key"],
-    "a key to exchange keys": [privatePem(exchange.privateKey), "another kind of key"],
+  const signing: Readonly<Record<string, readonly [KeyObject | string, string]>> = {
+    "a public key": [publicKey, "ERR_OSSL_UNSUPPORTED"],
+    "RSA of 1024 bits": [weak.privateKey, "another kind of key"],
+    "RSA-PSS": [pss.privateKey, "another kind of key"],
+    "another curve": [curve.privateKey, "another kind of key"],
+    "a larger curve": [larger.privateKey, "another kind of key"],
+    "a key to exchange keys": [exchange.privateKey, "another kind of key"],
     "an encrypted key": [encrypted, "an encrypted key"],
     "no PEM": ["a secret of 32 bytes in the wrong place", "ERR_OSSL_UNSUPPORTED"],
     nothing: ["", "ERR_OSSL_UNSUPPORTED"]
@@ -245,7 +221,7 @@ describe("a file that cannot be used", () => {
 
   it.effect.each(Object.entries(signing))("to sign: %s", ([, [text, actual]]) =>
     Effect.gen(function* () {
-      const { key } = yield* files({ key: text })
+      const { key } = yield* keyFiles({ key: text })
       assert.deepStrictEqual(
         { ...(yield* refused({ ...noSecret, signingKeyFile: key })) },
         {
@@ -260,7 +236,7 @@ describe("a file that cannot be used", () => {
 
   it.effect("to verify: a private key, one that is too weak, none", () =>
     Effect.gen(function* () {
-      const paths = yield* files({ private: privatePem(privateKey), weak: publicPem(weak.publicKey), none: "x" })
+      const paths = yield* keyFiles({ private: privateKey, weak: weak.publicKey, none: "x" })
       const actual = (path: string) => Effect.map(refused({ verifyKeyFiles: [path] }), (issue) => issue.actual)
       assert.strictEqual(yield* actual(paths.private), "a private key")
       assert.strictEqual(yield* actual(paths.weak), "another kind of key")
@@ -272,7 +248,7 @@ describe("a file that cannot be used", () => {
 
   it.effect("is not shown", () =>
     Effect.gen(function* () {
-      const { key } = yield* files({ key: `${encrypted}\ncanary` })
+      const { key } = yield* keyFiles({ key: `${encrypted}\ncanary` })
       const error = yield* Effect.flip(open({ signingKeyFile: key }))
       const body = encrypted.split("\n")[1]!
       for (const canary of ["canary", body])

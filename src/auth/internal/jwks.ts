@@ -142,8 +142,10 @@ export const follow = (url: string, onChange: () => void): Effect.Effect<RemoteK
         if (!isSame(keys, read)) {
           keys = read
           onChange()
-          yield* Effect.logInfo("the keys that verify tokens were read", { auth: { keys: [...keys.keys()] } })
-        } else if (isSaid) yield* Effect.logInfo("the keys that verify tokens can be read again")
+          yield* Effect.logInfo("auth: the keys that verify were read").pipe(
+            Effect.annotateLogs({ keys: [...keys.keys()] })
+          )
+        } else if (isSaid) yield* Effect.logInfo("auth: the keys that verify can be read again")
         problem = undefined
         isSaid = false
         yield* Health.report(component, { status: "up" })
@@ -156,7 +158,10 @@ export const follow = (url: string, onChange: () => void): Effect.Effect<RemoteK
         if (keys.size === 0) {
           yield* Health.report(component, { status: "down", detail: `the keys that verify tokens: ${detail}` })
         }
-        if (!isSaid) yield* Effect.logWarning("the keys that verify tokens cannot be read", { error: detail })
+        if (!isSaid)
+          yield* Effect.logWarning("auth: the keys that verify cannot be read").pipe(
+            Effect.annotateLogs({ error: detail })
+          )
         isSaid = true
       })
 
@@ -175,15 +180,7 @@ export const follow = (url: string, onChange: () => void): Effect.Effect<RemoteK
     const read = Effect.suspend(() => {
       if (reading !== undefined) return Fiber.await(reading)
       readAt = clock.monotonicTimeNanosUnsafe()
-      return Effect.forkIn(once, scope).pipe(
-        Effect.tap((fiber) =>
-          Effect.sync(() => {
-            reading = fiber
-          })
-        ),
-        Effect.uninterruptible,
-        Effect.flatMap(Fiber.await)
-      )
+      return Effect.flatMap(Effect.forkIn(once, scope), (fiber) => Fiber.await((reading = fiber)))
     })
 
     let failures = 0
@@ -196,7 +193,8 @@ export const follow = (url: string, onChange: () => void): Effect.Effect<RemoteK
           : Duration.min(Duration.times(retry.first, 2 ** Math.min(failures - 1, 10)), retry.last)
       )
     })
-    yield* Effect.forkScoped(Effect.forever(background))
+    // At once, so that the first who asks waits for this read.
+    yield* Effect.forkScoped(Effect.forever(background), { startImmediately: true })
     return {
       current: () => keys,
       problem: () => problem,
