@@ -117,8 +117,16 @@ describe("every room", () => {
 
 // ------------------------------------------------------------------------------------------------------ what it loads
 
-/** Packages that a contract may load: none of them talks to a server. Nor do these modules of Node; http2 for its names. */
-const harmless = [/^effect\//, /^@bufbuild\/protobuf(\/|$)/, /^kysely(\/|$)/, /^node:(crypto|http2|module|path|url)$/]
+/**
+ * Packages that a contract may load: none of them talks to a server. Nor do these modules of Node: http2 for its names,
+ * net and os for addresses.
+ */
+const harmless = [
+  /^effect\//,
+  /^@bufbuild\/protobuf(\/|$)/,
+  /^kysely(\/|$)/,
+  /^node:(crypto|http2|module|net|os|path|url)$/
+]
 
 const loadsDriver = (path: string): ReadonlyArray<string> =>
   [...loadedWith(path, src)].filter((name) => !name.startsWith("src/") && !harmless.some((one) => one.test(name)))
