@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Pull from "effect/Pull"
@@ -34,6 +35,9 @@ import { Roster } from "./Roster.ts"
 
 /** How long a client may take to say hello. */
 const helloTime = Duration.seconds(10)
+
+/** How long a start waits until it hears what is pushed. */
+const listenTime = Duration.seconds(5)
 
 /** How often tokens are looked at again, which asks no server. */
 const verifyInterval = Duration.seconds(1)
@@ -218,7 +222,17 @@ const make = Effect.gen(function* () {
   })
 
   yield* watching("which sessions end", session.kicks(gateway), kicked)
-  yield* watching("messages", push.listen(gateway), hear)
+  // Whoever connects is told of all that is pushed from then on.
+  const hears = yield* Latch.make(false)
+  yield* watching(
+    "messages",
+    Stream.onFirst(push.listen(gateway), () => hears.open),
+    hear
+  )
+  yield* Effect.timeoutOrElse(hears.await, {
+    duration: listenTime,
+    orElse: () => Effect.logWarning("the gateway starts without hearing messages")
+  })
   yield* Effect.forkScoped(
     Effect.repeat(
       Effect.suspend(() => Effect.forEach([...roster.all], verify, { discard: true })),
@@ -236,8 +250,8 @@ const make = Effect.gen(function* () {
     const all = [...roster.all]
     const step = Math.ceil(all.length / drainSteps)
     for (let from = 0; from < all.length; from += step) {
+      if (from > 0) yield* Effect.sleep(Duration.divideUnsafe(settings.drainTime, drainSteps))
       all.slice(from, from + step).forEach(leaveToNext)
-      yield* Effect.sleep(Duration.divideUnsafe(settings.drainTime, drainSteps))
     }
     yield* Effect.timeoutOption(empty, drainedTime)
   })
