@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { SqlClient } from "effect/sql/SqlClient"
+import { createHook } from "node:async_hooks"
 import { Auth, type AuthError, type Lockout } from "xdooria/auth"
 import { ConfigTest, type InvalidConfig } from "xdooria/config"
 import { Grpc, type GrpcClient, GrpcError, GrpcServer } from "xdooria/grpc"
@@ -163,6 +164,19 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
         assert.strictEqual(wrong._tag, "WrongCredentials")
         assert.deepStrictEqual(JSON.stringify(unknown), JSON.stringify(wrong))
         assert.strictEqual(unknown.message, wrong.message)
+      })
+    )
+
+    it.effect("hashes once for a wrong password, and once for a name that there is not: time tells nobody", () =>
+      Effect.gen(function* () {
+        const { auth, name, plain } = yield* registered
+        let hashed = 0
+        const hook = createHook({ init: (_, type) => void (type === "ARGON2REQUEST" && hashed++) }).enable()
+        yield* Effect.addFinalizer(() => Effect.sync(() => hook.disable()))
+        yield* failure(auth.login({ name, password: "wrong password" }, plain))
+        assert.strictEqual(hashed, 1)
+        yield* failure(auth.login({ name: `n${name}`, password }, plain))
+        assert.strictEqual(hashed, 2)
       })
     )
 
