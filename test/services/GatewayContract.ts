@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -222,10 +222,7 @@ export const suite = (name: string, backend: Backend) => {
         yield* one.welcome
         // So many at once as are kept, whatever falls behind.
         for (const wave of times(4)) {
-          yield* Effect.all(
-            times(75).map((n) => send(playerId, n)),
-            { concurrency: 25 }
-          )
+          yield* Effect.forEach(times(75), (n) => send(playerId, n), { concurrency: 25 })
           yield* one.received.atLeast(75 * wave, isPushed)
         }
         assert.deepStrictEqual(sequencesOf(yield* one.received.all), times(300))
@@ -361,7 +358,7 @@ export const suite = (name: string, backend: Backend) => {
           assert.deepInclude(error, { _tag: "SessionEnded", reason, ...(reason === "moved" ? { to: "g2" } : {}) })
           if (backend.clock === "test") yield* TestClock.adjust("1 second")
           yield* Fiber.join(ending)
-          const stored = yield* session.get(playerId).pipe(Effect.catch(() => Effect.succeed(undefined)))
+          const stored = yield* Effect.orElseSucceed(session.get(playerId), () => undefined)
           assert.strictEqual(stored?.gateway, reason === "moved" ? "g2" : undefined)
         })
       )
@@ -540,7 +537,7 @@ export const suite = (name: string, backend: Backend) => {
       Effect.gen(function* () {
         const { open, pass, player, send, session } = yield* fleet(backend, { gateway: { drain_time: 0.2 } })
         const gateways = yield* Effect.all([open, open])
-        const players = yield* Effect.all(times(25).map(() => player()))
+        const players = yield* Effect.forEach(times(25), () => player())
         const before = yield* Effect.forEach(players, ({ token }) => connect(gateways[0], token))
         yield* Effect.forEach(before, ({ welcome }) => welcome)
         const closing = yield* Effect.forkScoped(gateways[0].close)

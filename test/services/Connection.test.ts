@@ -1,0 +1,180 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import type { ConnectResponse } from "../../src/gen/gateway.ts"
+import { Connection } from "../../src/services/gateway/Connection.ts"
+import { GatewayDraining, SessionEnded } from "../../src/services/gateway/errors.ts"
+import type { Numbered, Since } from "../../src/services/gateway/Push.ts"
+
+const session = {
+  playerId: "p1",
+  device: "",
+  epoch: 7,
+  token: Redacted.make("token"),
+  gateway: "g1",
+  loginTime: undefined
+}
+
+const numbered = (sequence: number): Numbered => ({ sequence, topic: "t", payload: "1" })
+
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+/** What a response says: the number of a message, or its kind. */
+const said = ({ message }: ConnectResponse) => {
+  if (message?.$case === "pushed") return Number(message.pushed.sequence)
+  return message?.$case === "welcome"
+    ? `welcome ${message.welcome.sequence}${message.welcome.missed ? " missed" : ""}`
+    : message?.$case
+}
+
+/** A connection on a store that answers each question when it is told to. */
+const make = Effect.fnUntraced(function* (lastSequence = 0) {
+  const asked = yield* Queue.unbounded<{ readonly after: number; readonly answer: Deferred.Deferred<Since> }>()
+  const connection = new Connection(session, lastSequence, (_, after) =>
+    Effect.suspend(() => {
+      const answer = Deferred.makeUnsafe<Since>()
+      Queue.offerUnsafe(asked, { after, answer })
+      return Deferred.await(answer)
+    })
+  )
+  const answer = Effect.fnUntraced(function* (from: number, to: number, missed = false) {
+    const question = yield* Queue.take(asked)
+    const messages = range(from, to).map(numbered)
+    yield* Deferred.succeed(question.answer, { messages, sequence: to, missed })
+    return question.after
+  })
+  const next = Effect.map(connection.pull, (responses) => responses.map(said))
+  return { connection, answer, asked, next, begun: Effect.forkChild(next) }
+})
+
+/** A connection that was welcomed, after message 3. */
+const welcomed = Effect.gen(function* () {
+  const made = yield* make(3)
+  const fiber = yield* made.begun
+  yield* made.answer(4, 3)
+  assert.deepStrictEqual(yield* Fiber.join(fiber), ["welcome 3"])
+  return made
+})
+
+describe("Connection", () => {
+  it.effect("gives what is pushed, in order, and waits for more", () =>
+    Effect.gen(function* () {
+      const { begun, connection, next } = yield* welcomed
+      range(4, 6).forEach((n) => connection.push(numbered(n)))
+      assert.deepStrictEqual(yield* next, [4, 5, 6])
+      const fiber = yield* begun
+      yield* Effect.yieldNow
+      connection.push(numbered(7))
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [7])
+    })
+  )
+
+  it.effect("leaves out what comes twice or late", () =>
+    Effect.gen(function* () {
+      const { connection, next } = yield* welcomed
+      for (const n of [4, 4, 3, 1, 5, 4, 5]) connection.push(numbered(n))
+      assert.deepStrictEqual(yield* next, [4, 5])
+    })
+  )
+
+  it.effect("reads what is missing before it goes on", () =>
+    Effect.gen(function* () {
+      const { answer, begun, connection, next } = yield* welcomed
+      connection.push(numbered(4))
+      connection.push(numbered(6))
+      connection.push(numbered(7))
+      assert.deepStrictEqual(yield* next, [4])
+      const fiber = yield* begun
+      assert.strictEqual(yield* answer(5, 7), 4)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [5, 6, 7])
+      connection.push(numbered(7))
+      connection.push(numbered(8))
+      assert.deepStrictEqual(yield* next, [8])
+    })
+  )
+
+  it.effect("reads again when more was pushed than the store had said by then", () =>
+    Effect.gen(function* () {
+      const { answer, asked, begun, connection, next } = yield* welcomed
+      connection.fallBehind()
+      const fiber = yield* begun
+      const question = yield* Queue.take(asked)
+      connection.push(numbered(5))
+      yield* Deferred.succeed(question.answer, { messages: [numbered(4)], sequence: 4, missed: false })
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [4])
+      const again = yield* Effect.forkChild(next)
+      assert.strictEqual(yield* answer(5, 5), 4)
+      assert.deepStrictEqual(yield* Fiber.join(again), [5])
+    })
+  )
+
+  it.effect("keeps few messages for who does not read, and reads the others when they are gone", () =>
+    Effect.gen(function* () {
+      const { answer, begun, connection, next } = yield* welcomed
+      range(4, 90).forEach((n) => connection.push(numbered(n)))
+      const kept = yield* next
+      assert.deepStrictEqual(kept, range(4, 67))
+      const fiber = yield* begun
+      assert.strictEqual(yield* answer(68, 90), 67)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), range(68, 90))
+    })
+  )
+
+  it.effect("welcomes again when messages were lost, or the store has gone back", () =>
+    Effect.gen(function* () {
+      const { answer, begun, connection, next } = yield* welcomed
+      connection.push(numbered(200))
+      const fiber = yield* begun
+      yield* answer(101, 200, true)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), ["welcome 100 missed", ...range(101, 200)])
+      connection.fallBehind()
+      const back = yield* begun
+      assert.strictEqual(yield* answer(1, 2, true), 200)
+      assert.deepStrictEqual(yield* Fiber.join(back), ["welcome 0 missed", 1, 2])
+      connection.push(numbered(3))
+      assert.deepStrictEqual(yield* next, [3])
+    })
+  )
+
+  it.effect("gives nothing before the welcome", () =>
+    Effect.gen(function* () {
+      const { answer, begun, connection } = yield* make(0)
+      connection.broadcast({ topic: "t", payload: "1" })
+      const fiber = yield* begun
+      yield* answer(1, 2)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), ["welcome 0", 1, 2, 0])
+    })
+  )
+
+  it.effect("ends behind what waits, by the first end", () =>
+    Effect.gen(function* () {
+      const { connection, next } = yield* welcomed
+      connection.push(numbered(4))
+      connection.end(new SessionEnded({ reason: "superseded" }))
+      connection.end(new GatewayDraining())
+      connection.push(numbered(5))
+      assert.deepStrictEqual(yield* next, [4])
+      assert.deepInclude(yield* Effect.flip(next), { _tag: "SessionEnded", reason: "superseded" })
+    })
+  )
+
+  it.effect("ends whoever waits", () =>
+    Effect.gen(function* () {
+      const { begun, connection } = yield* welcomed
+      const fiber = yield* begun
+      yield* Effect.yieldNow
+      connection.end("done")
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
+    })
+  )
+
+  it("admits so many messages in a second", () => {
+    const connection = new Connection(session, 0, () => Effect.never)
+    const admitted = [0, 1, 999, 1000, 1001, 1002, 2000].map((now) => connection.admits(now, 2))
+    assert.deepStrictEqual(admitted, [true, true, false, true, true, false, true])
+  })
+})
