@@ -46,14 +46,13 @@ export const make = <A>(nodes: Iterable<Node<A>>): HashRing<A> => {
     if (!Number.isInteger(weight) || weight < 1 || weight > 1000) throw new RangeError("a weight is 1 to 1000")
     known.set(key, { key, value, weight })
   }
-  // By key, so that two which meet in a place are in one order everywhere.
-  const all = [...known.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
+  const all = [...known.values()]
   const places = all.flatMap(({ key, weight }, owner) =>
     Array.from({ length: (weight * pointsPerWeight) / pointsPerDigest }, (_, i) =>
       placesOf(`${i}:${key}`, pointsPerDigest).map((place) => ({ owner, place }))
     ).flat()
   )
-  const sorted = places.toSorted((a, b) => a.place - b.place || a.owner - b.owner)
+  const sorted = places.toSorted((a, b) => a.place - b.place)
   return {
     nodes: all,
     points: Float64Array.from(sorted, ({ place }) => place),

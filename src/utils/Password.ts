@@ -132,6 +132,7 @@ export const passwords = (cost: PasswordCost = passwordCost): Effect.Effect<Pass
   return Effect.map(Semaphore.make(atOnce), (slots): Passwords => {
     const derive = (message: Buffer, of: PasswordCost, salt: Buffer, length: number) =>
       slots.withPermit(derived(message, of, salt, length))
+    // No password has a hash of zeros.
     const nobody: Parsed = { ...cost, salt: Buffer.alloc(saltBytes), tag: Buffer.alloc(tagBytes) }
     return {
       hash: Effect.fnUntraced(function* (password) {
@@ -143,7 +144,7 @@ export const passwords = (cost: PasswordCost = passwordCost): Effect.Effect<Pass
         const message = yield* Effect.fromResult(bytesOf(password))
         const stored = hash === undefined ? nobody : yield* Effect.fromResult(parsed(hash))
         const tag = yield* derive(message, stored, stored.salt, stored.tag.length)
-        return timingSafeEqual(tag, stored.tag) && hash !== undefined
+        return timingSafeEqual(tag, stored.tag)
       }),
       needsRehash: (hash) =>
         Result.match(parsed(hash), {
