@@ -23,45 +23,74 @@ const temporaryFile = (name: string, text: string) =>
   )
 
 RealServer.embedded("xdooria on PgEmbedded", () => {
-  it.live("serves, is called, and leaves nothing on Ctrl-C", () =>
+  it.live("serves all services, is called through the gateway, and leaves nothing on Ctrl-C", () =>
     Effect.gen(function* () {
       const serve = yield* ServeProcess.start([])
       const addr = yield* serve.address
-      assert.match(serve.output(), /PostgreSQL \(embedded\) on \S+\n +leaderboards \(embedded\) in memory\n/)
+      assert.match(serve.output(), /auth +gRPC on \S+\n +PostgreSQL \(embedded\) on (\S+)xdooria_auth\n/)
+      assert.match(serve.output(), /game +gRPC on \S+\n +PostgreSQL \(embedded\) on (\S+)xdooria_game\n/)
+      assert.match(
+        serve.output(),
+        /gateway +gRPC on \S+\n +sessions, tokens, messages, registry \(embedded\) in memory\n/
+      )
       const call = (method: string, ...rest: ReadonlyArray<string>) =>
-        xdooria(["call", "--addr", addr, `game.GameService/${method}`, ...rest])
+        xdooria(["call", "--addr", addr, ...rest.slice(1), method, ...rest.slice(0, 1)])
 
-      const health = yield* call("HealthCheck")
+      const health = yield* call("game.GameService/HealthCheck")
       assert.deepStrictEqual(JSON.parse(health.stdout), { status: "SERVING" })
-      const standard = yield* xdooria(["call", "--addr", addr, "grpc.health.v1.Health/Check"])
-      assert.deepStrictEqual(JSON.parse(standard.stdout), { status: "SERVING" })
-      const created = yield* call("CreatePlayer", '{"player_id":"p1","name":"Ann"}')
-      assert.deepStrictEqual(JSON.parse(created.stdout), { player: { id: "p1", name: "Ann", level: 1, exp: "0" } })
-      const absent = yield* call("GetPlayer", '{"player_id":"nobody"}')
-      assert.deepStrictEqual(absent, {
+      const listed = yield* xdooria(["grpc", "list", "--addr", addr])
+      assert.match(listed.stdout, /auth.AuthService\/Login +unary\n[^]*game.GameService\/Buy +unary\n/)
+      const registered = yield* call(
+        "auth.AuthService/Register",
+        '{"name":"ann","password":"correct horse"}',
+        "--field",
+        "tokens.access_token"
+      )
+      const identity = ["--token", registered.stdout.trimEnd()]
+      const created = yield* call(
+        "game.GameService/CreatePlayer",
+        '{"name":"Ann"}',
+        ...identity,
+        "--field",
+        "player.level"
+      )
+      assert.deepStrictEqual(created, { code: 0, stdout: "1\n", stderr: "" })
+      const others = yield* call("game.GameService/GetPlayer", '{"player_id":"nobody"}', ...identity)
+      assert.deepStrictEqual(others, {
         code: 1,
         stdout: "",
-        stderr: 'NOT_FOUND PlayerNotFound {"playerId":"nobody"}\n'
+        stderr: 'PERMISSION_DENIED NotAllowed {"role":"game-master"}\n'
       })
-      const unknown = yield* call("Fly")
-      assert.strictEqual(unknown.code, 1)
-      assert.match(unknown.stderr, /^UNIMPLEMENTED .*Fly/)
-      const malformed = yield* call("GetPlayer", '{"player_id":')
-      assert.strictEqual(malformed.code, 1)
-      assert.match(malformed.stderr, /^INVALID_ARGUMENT /)
+      const nameless = yield* call("game.GameService/GetPlayer", "{}")
+      assert.match(nameless.stderr, /^UNAUTHENTICATED /)
+      const absent = yield* call("game.GameService/HealthCheck", "{}", "--field", "state")
+      assert.deepStrictEqual(absent, { code: 1, stdout: "", stderr: "the response has no field state\n" })
 
       yield* serve.kill("SIGINT")
       const { code } = yield* serve.ended
       assert.strictEqual(code, 0, serve.output())
+      const stopped = [...serve.output().matchAll(/grpc server stopped service=(\S+)/g)].map(([, name]) => name)
+      assert.deepStrictEqual(stopped, ["gateway-service", "game-service", "auth-service"])
       assert.deepStrictEqual(serve.leftovers(), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("plays with many players, holds the services to their word, and tells when one is not kept", () =>
+    Effect.gen(function* () {
+      const serve = yield* ServeProcess.start([])
+      const addr = yield* serve.address
+      const { code, stderr, stdout } = yield* xdooria(["demo", "--players", "3", "--seconds", "2", "--addr", addr])
+      assert.deepStrictEqual([code, stderr], [0, ""], stdout)
+      assert.match(stdout, /\nsecond 2 of 2  connected 3 of 3  calls\/s \d+ /)
+      assert.match(stdout, /\nreconciliation: clean, \d+ acknowledged changes are there once/)
     }).pipe(Effect.scoped)
   )
 
   it.live("says which port is taken and what to do", () =>
     Effect.gen(function* () {
-      const first = yield* ServeProcess.start([])
+      const first = yield* ServeProcess.start(["--services", "auth"])
       const port = (yield* first.address).split(":").at(-1)!
-      const second = yield* ServeProcess.start([], { XDOORIA_SERVER_PORT: port })
+      const second = yield* ServeProcess.start(["--services", "auth"], { XDOORIA_AUTH__SERVER_PORT: port })
       const { code } = yield* second.ended
       assert.strictEqual(code, 1)
       assert.include(second.output(), `127.0.0.1:${port}: another process does`)
@@ -84,6 +113,27 @@ describe("xdooria", () => {
         assert.include(stderr, part)
       }
       assert.notInclude(stderr, "canary-secret")
+    })
+  )
+
+  it.live("refuses one port for two services before it starts any, and says how to give each its own", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* xdooria(["serve"], { XDOORIA_SERVER_PORT: "21000" })
+      assert.deepStrictEqual([code, stdout], [1, ""])
+      assert.strictEqual(
+        stderr,
+        "env XDOORIA_SERVER_PORT: server.port: expected a port for each service of the process, or 0, got 21000 for auth and for game (set XDOORIA_GAME__SERVER_PORT for game alone)\n"
+      )
+    })
+  )
+
+  it.live("says that there is no gateway to play at", () =>
+    Effect.gen(function* () {
+      const port = yield* Ports.free
+      const { code, stderr } = yield* xdooria(["demo", "--addr", `127.0.0.1:${port}`])
+      assert.deepStrictEqual([code, stderr.includes(`No gateway answers at 127.0.0.1:${port}`)], [1, true])
+      assert.strictEqual((yield* xdooria(["demo", "--players", "0"])).code, 1)
+      assert.strictEqual((yield* xdooria(["demo", "--addr", "nowhere"])).code, 1)
     })
   )
 
@@ -159,38 +209,51 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
       const server = yield* TemporaryDatabase.make(postgres)
       const first = yield* xdooria(["migrate", "--services", "game"], variables(server))
       assert.deepStrictEqual([first.code, first.stdout.includes("game: applied 1 create_players")], [0, true])
-      const second = yield* xdooria(["migrate", "--services", "game"], variables(server))
-      assert.deepStrictEqual([second.code, second.stdout.includes("game: up to date")], [0, true])
+      const second = yield* xdooria(["migrate", "--services", "gateway,game"], variables(server))
+      assert.deepStrictEqual(second, { code: 0, stdout: "game: up to date\ngateway: has no tables\n", stderr: "" })
     }).pipe(Effect.scoped)
   )
 
   RealServer.suite("redis", "and a real Redis", (redis) => {
-    it.live.each([
-      { what: "a wrong password", at: "pg", change: { XDOORIA_DATABASE_PASSWORD: "canary-secret" } },
-      { what: "an absent database", at: "pg", change: { XDOORIA_DATABASE_DATABASE: "absent" } },
-      { what: "no database", at: "pg", change: { XDOORIA_DATABASE_PORT: "1", XDOORIA_DATABASE_START_TIMEOUT: "0.5" } },
-      {
-        what: "an unknown user of Redis",
-        at: "redis",
-        change: { XDOORIA_REDIS_USERNAME: "nobody", XDOORIA_REDIS_PASSWORD: "canary-secret" }
-      },
-      {
-        what: "no Redis",
-        at: "redis",
-        change: { XDOORIA_REDIS_ADDRS: "127.0.0.1:1", XDOORIA_REDIS_START_TIMEOUT: "0.5" }
-      }
-    ])("ends with one message on $what", ({ at, change }) =>
-      Effect.gen(function* () {
-        const server = yield* TemporaryDatabase.make(postgres)
-        const { code, stderr, stdout } = yield* xdooria(["serve", "--infra", "live"], {
-          ...variables(server),
-          XDOORIA_REDIS_ADDRS: `${redis.host}:${redis.port}`,
-          ...change
-        })
-        assert.strictEqual(code, 1)
-        assert.match(stderr.trimEnd(), new RegExp(`^${at} 127\\.0\\.0\\.1:\\d+(/\\w+)?: [^\\n]+$`))
-        assert.notInclude(stdout + stderr, "canary-secret")
-      }).pipe(Effect.scoped)
-    )
+    RealServer.suite("etcd", "and a real etcd", (etcd) => {
+      it.live.each([
+        { what: "a wrong password", at: "pg", change: { XDOORIA_DATABASE_PASSWORD: "canary-secret" } },
+        { what: "an absent database", at: "pg", change: { XDOORIA_DATABASE_DATABASE: "absent" } },
+        {
+          what: "no database",
+          at: "pg",
+          change: { XDOORIA_DATABASE_PORT: "1", XDOORIA_DATABASE_START_TIMEOUT: "0.5" }
+        },
+        {
+          what: "an unknown user of Redis",
+          at: "redis",
+          change: { XDOORIA_REDIS_USERNAME: "nobody", XDOORIA_REDIS_PASSWORD: "canary-secret" }
+        },
+        {
+          what: "no Redis",
+          at: "redis",
+          change: { XDOORIA_REDIS_ADDRS: "127.0.0.1:1", XDOORIA_REDIS_START_TIMEOUT: "0.5" }
+        },
+        {
+          what: "no etcd",
+          at: "registry",
+          change: { XDOORIA_ETCD_ENDPOINTS: "127.0.0.1:1", XDOORIA_ETCD_DIAL_TIMEOUT: "0.5" }
+        }
+      ])("ends with one message on $what", ({ at, change }) =>
+        Effect.gen(function* () {
+          const server = yield* TemporaryDatabase.make(postgres)
+          const { code, stderr, stdout } = yield* xdooria(["serve", "--infra", "live", "--services", "game"], {
+            ...variables(server),
+            XDOORIA_REDIS_ADDRS: `${redis.host}:${redis.port}`,
+            XDOORIA_ETCD_ENDPOINTS: `${etcd.host}:${etcd.port}`,
+            XDOORIA_AUTH_SECRET: "a-secret-of-tests-alone-0123456789",
+            ...change
+          })
+          assert.strictEqual(code, 1)
+          assert.match(stderr.trimEnd(), new RegExp(`^${at}[ :][^\\n]*127\\.0\\.0\\.1:\\d+(/\\w+)?: [^\\n]+$`))
+          assert.notInclude(stdout + stderr, "canary-secret")
+        }).pipe(Effect.scoped)
+      )
+    })
   })
 })

@@ -30,22 +30,26 @@ const duringStart = (delay: number): Effect.Effect<Complaints, never, Scope.Scop
 
 /** A service whose servers nothing reaches any more. */
 const onBlackholedServers = Effect.gen(function* () {
-  const { postgres, redis } = servers
+  const { etcd, postgres, redis } = servers
   if (isMissing(postgres)) return yield* Effect.die(postgres.missing)
   if (isMissing(redis)) return yield* Effect.die(redis.missing)
+  if (isMissing(etcd)) return yield* Effect.die(etcd.missing)
   const { database, password, user } = yield* TemporaryDatabase.make(postgres)
   const toPostgres = yield* FaultProxy.make({ host: postgres.host, port: postgres.port, seed: 1 })
   const toRedis = yield* FaultProxy.make({ host: redis.host, port: redis.port, seed: 1 })
-  const serve = yield* ServeProcess.start(["--infra", "live"], {
+  const toEtcd = yield* FaultProxy.make({ host: etcd.host, port: etcd.port, seed: 1 })
+  const serve = yield* ServeProcess.start(["--infra", "live", "--services", "game"], {
     XDOORIA_DATABASE_HOST: "127.0.0.1",
     XDOORIA_DATABASE_PORT: String(toPostgres.port),
     XDOORIA_DATABASE_USER: user,
     XDOORIA_DATABASE_PASSWORD: password,
     XDOORIA_DATABASE_DATABASE: database,
-    XDOORIA_REDIS_ADDRS: `127.0.0.1:${toRedis.port}`
+    XDOORIA_REDIS_ADDRS: `127.0.0.1:${toRedis.port}`,
+    XDOORIA_ETCD_ENDPOINTS: `127.0.0.1:${toEtcd.port}`,
+    XDOORIA_AUTH_SECRET: "a-secret-of-tests-alone-0123456789"
   })
   yield* serve.address
-  yield* Effect.all([toPostgres.blackhole, toRedis.blackhole])
+  yield* Effect.all([toPostgres.blackhole, toRedis.blackhole, toEtcd.blackhole])
   return serve
 })
 
@@ -78,7 +82,7 @@ export default [
     id: "F66",
     room: "services",
     title: "SIGTERM during the start, twice, and with the servers away",
-    servers: ["postgres", "redis"],
+    servers: ["postgres", "redis", "etcd"],
     scaled: { delays: [700] },
     full: { delays: Array.from({ length: 30 }, (_, i) => i * 100) },
     run: ({ delays }) =>
