@@ -137,7 +137,7 @@ describe("passwords", () => {
       }).enable()
       yield* Effect.addFinalizer(() => Effect.sync(() => hook.disable()))
       // So much that those who wait are gone before the first ends, on a busy machine too.
-      const { hash } = yield* Crypto.passwords({ memory: 65_536, passes: 8, parallelism: 1 })
+      const { hash } = yield* Crypto.passwords({ memory: 65_536, passes: 3, parallelism: 1 })
       const forked = yield* Effect.all(
         Array.from({ length: 6 }, () => Effect.forkChild(hash(secret("password")), { startImmediately: true }))
       )
