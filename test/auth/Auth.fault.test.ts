@@ -1,0 +1,4 @@
+import { suite } from "../faults/suite.ts"
+import scenarios from "./Auth.faults.ts"
+
+suite(scenarios)
