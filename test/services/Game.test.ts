@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -39,7 +40,7 @@ const amount = (text: string) => Result.getOrThrow(currencies.gold.parse(text))
 RealServer.embedded("the game service", () =>
   suite(
     "Game on embedded rooms",
-    layerEmbedded({ network: new GrpcNetwork(), rateLimit: 0 }),
+    layerEmbedded({ network: new GrpcNetwork(), rateLimit: 0, attemptTimeout: Duration.seconds(10) }),
     Layer.mergeAll(PgEmbedded, LeaderboardEmbedded, AuthEmbedded, PushEmbedded)
   )
 )

@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Auth, type AuthError } from "xdooria/auth"
@@ -274,6 +275,22 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
       })
     )
 
+    it.effect("takes only so many scores of a caller", () =>
+      Effect.gen(function* () {
+        const game = yield* joined("board.flood")
+        const other = yield* joined("board.calm")
+        const submit = (game: Game) => game.submitScore({ playerId: "", board: "sprint", score: 9_000n })
+        const refusals = yield* Effect.all(
+          Array.from({ length: 80 }, () => Effect.flip(submit(game)).pipe(Effect.option)),
+          { concurrency: "unbounded" }
+        )
+        const reasons = refusals.flatMap(Option.toArray).map((error) => error._tag === "GrpcError" && error.reason._tag)
+        assert.deepStrictEqual([...new Set(reasons)], ["ResourceExhausted"])
+        assert.isAtMost(reasons.length, 20)
+        yield* submit(other)
+      })
+    )
+
     it.effect("puts the lowest score of the sprint first, and lets equal ones share a rank", () =>
       Effect.gen(function* () {
         const game = yield* connect()
@@ -448,6 +465,9 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
             ["a", gold("37.50"), gold("37.50"), "level_up"]
           ]
         )
+        // What gives by hand has request ids of its own.
+        const gift = { playerId, requestId: "a", change: gold("1"), reason: "gift" }
+        assert.deepInclude((yield* (yield* connect()).changeWallet(gift)).entry, { balance: gold("56.00") })
       })
     )
 
@@ -468,11 +488,12 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
         for (const other of [
           { change: gold("0.21") },
           { change: { currency: "gems", amount: "1" } },
-          { reason: "another" }
+          { reason: "another" },
+          { requestId: "4", change: gold("7") }
         ]) {
           const request = { playerId, requestId: "2", change: gold("0.20"), reason: "test", ...other }
           const error = yield* Effect.flip(game.changeWallet(request))
-          assert.deepInclude(error, { _tag: "RequestIdReused", requestId: "2" })
+          assert.deepInclude(error, { _tag: "RequestIdReused", requestId: request.requestId })
         }
         assert.deepStrictEqual((yield* game.getWallet({ playerId })).balances, [
           gold("0.00"),

@@ -60,7 +60,9 @@ export const GameApi = Grpc.api(GameServiceService, {
   submitScore: {
     request: Schema.Struct({ playerId, board: BoardName, score: Schema.BigInt }),
     errors: [NotAllowed, PlayerNotFound, StorageUnavailable],
-    idempotent: true
+    idempotent: true,
+    // A score is the end of a round: whoever has more of them does not play.
+    rate: { limit: 60, window: "10 seconds", by: "principal" }
   },
   getTop: {
     request: Schema.Struct({ board: BoardName, limit: upTo(100) }),
