@@ -1,30 +1,56 @@
-/** What is remembered of what was used last. */
+/** What is remembered of tokens that were seen of late. */
 export interface Cache<A> {
-  readonly get: (key: string) => A | undefined
-  readonly set: (key: string, value: A) => void
-  readonly delete: (key: string) => void
+  readonly get: (token: string) => A | undefined
+  readonly set: (token: string, value: A) => void
+  readonly delete: (token: string) => void
   readonly clear: () => void
 }
 
 /**
- * Remembers the values of up to `size` keys; of more it forgets those that were not asked for the longest. A map keeps
- * the order in which its keys came, so the first one is that.
+ * How much of its end a token is looked up by: the signature of HS256. To hash a whole token, whose text is a new one in
+ * every call, takes longer than all the rest.
+ */
+const tail = 43
+
+interface Entry<A> {
+  readonly token: string
+  readonly value: A
+}
+
+/**
+ * Remembers the values of up to `size` tokens, and of at least half as many that were asked for last. They are in two
+ * halves, of which the older one is forgotten when the newer one is full: to keep an order would cost as much as a look.
  */
 export const make = <A>(size: number): Cache<A> => {
-  const values = new Map<string, A>()
+  let newer = new Map<string, Entry<A>>()
+  let older = new Map<string, Entry<A>>()
+  const put = (key: string, entry: Entry<A>) => {
+    newer.set(key, entry)
+    if (newer.size < size / 2) return
+    older = newer
+    newer = new Map()
+  }
   return {
-    get: (key) => {
-      const value = values.get(key)
-      if (value === undefined) return undefined
-      values.delete(key)
-      values.set(key, value)
-      return value
+    get: (token) => {
+      const key = token.slice(-tail)
+      let entry = newer.get(key)
+      if (entry === undefined) {
+        entry = older.get(key)
+        if (entry !== undefined) put(key, entry)
+      }
+      return entry?.token === token ? entry.value : undefined
     },
-    set: (key, value) => {
-      values.set(key, value)
-      if (values.size > size) values.delete(values.keys().next().value!)
+    set: (token, value) => {
+      if (size > 0) put(token.slice(-tail), { token, value })
     },
-    delete: (key) => void values.delete(key),
-    clear: () => values.clear()
+    delete: (token) => {
+      const key = token.slice(-tail)
+      newer.delete(key)
+      older.delete(key)
+    },
+    clear: () => {
+      newer.clear()
+      older.clear()
+    }
   }
 }

@@ -60,6 +60,11 @@ export const make = (
     return problem === undefined ? Effect.succeed(token) : fail(problem)
   }
 
+  const recall = (text: string): Identity | undefined => {
+    const known = tokens.recall(text)
+    return known === undefined || problemOf(known) !== undefined ? undefined : known
+  }
+
   const give = (
     token: Refresh.RefreshToken,
     roles: ReadonlyArray<string>,
@@ -111,11 +116,13 @@ export const make = (
 
   return {
     issue,
-    verify: (token) => Effect.flatMap(tokens.verify(Redacted.value(token)), standing),
-    recall: (text) => {
-      const known = tokens.recall(text)
-      return known === undefined || problemOf(known) !== undefined ? undefined : known
-    },
+    verify: (token) =>
+      Effect.suspend(() => {
+        const text = Redacted.value(token)
+        const known = recall(text)
+        return known === undefined ? Effect.flatMap(tokens.verify(text), standing) : Effect.succeed(known)
+      }),
+    recall,
     refresh,
     logout: ({ family, playerId }) =>
       forPlayer(playerId, () => (family === undefined ? store.endAll(playerId) : store.endFamily(playerId, family))),

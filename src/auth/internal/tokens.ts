@@ -50,9 +50,12 @@ export interface AccessTokens {
    * Fails with `Refused` in a service that has no key to sign with.
    */
   readonly sign: (claims: Claims) => Effect.Effect<Signed, AuthError>
-  /** Verifies an access token. Fails with any reason from `Missing` to `ClaimInvalid`. */
+  /**
+   * Verifies an access token, and remembers it. Fails with any reason from `Missing` to `ClaimInvalid`, and with
+   * `Unavailable` while the keys of others cannot be read.
+   */
   readonly verify: (token: string) => Effect.Effect<Verified, AuthError>
-  /** What {@link verify} would give for a token that it verified before, if that is remembered. */
+  /** What {@link verify} would give for a token that it verified before, if that is remembered and its time is not over. */
   readonly recall: (token: string) => Verified | undefined
   /** The public keys that verify. */
   readonly jwks: Effect.Effect<Jwks>
@@ -154,8 +157,6 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
       }),
       verify: (text) =>
         Effect.suspend(() => {
-          const known = recall(text)
-          if (known !== undefined) return Effect.succeed(known)
           const verified = check(text)
           return remote !== undefined && Result.isFailure(verified) && isUnknown(verified.failure)
             ? Effect.flatMap(remote.refresh, () => remembered(text, check(text)))
