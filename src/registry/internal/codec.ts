@@ -39,7 +39,7 @@ export const encode = (name: string, address: string, metadata: Readonly<Record<
   return `{"Name":${text(name)},"Addr":${text(address)},"Metadata":{${members.join(",")}}}`
 }
 
-const parse = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
+const parse = Schema.decodeUnknownOption(Schema.UnknownFromJsonString)
 
 /** As Go compares names. */
 const fold = (name: string): string => name.toUpperCase().toLowerCase()
@@ -49,7 +49,8 @@ const names = ["name", "addr", "metadata"] as const
 type Members = { [K in (typeof names)[number]]?: unknown }
 
 /** The members by their names in lower case; none where a name stands there in two spellings: readers differ on it. */
-const membersOf = (object: Readonly<Record<string, unknown>>): Members | undefined => {
+const membersOf = (object: unknown): Members | undefined => {
+  if (typeof object !== "object" || object === null || Array.isArray(object)) return undefined
   const members: Members = {}
   for (const [key, value] of Object.entries(object)) {
     const name = names.find((one) => one === fold(key))
