@@ -92,9 +92,9 @@ export class Connection {
     this.#wake()
   }
 
-  /** Ends it behind what waits; the first end counts. */
-  end(how: ConnectError | "done"): void {
-    this.#end ??= how === "done" ? Cause.done() : Effect.fail(how)
+  /** Ends it behind what waits; the first end counts. What is no declared error is a bug of ours. */
+  end(how: ConnectError | "done" | Cause.Cause<ConnectError>): void {
+    this.#end ??= how === "done" ? Cause.done() : Cause.isCause(how) ? Effect.failCause(how) : Effect.fail(how)
     this.#wake()
   }
 

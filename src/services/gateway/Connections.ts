@@ -1,11 +1,12 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Config from "../../config/Config.ts"
 import type { ConnectRequest, ConnectResponse } from "../../gen/gateway.ts"
+import type { Principal } from "../../grpc/Authenticator.ts"
+import type { Call } from "../../grpc/Call.ts"
 import type { ConnectError } from "./errors.ts"
 
 /** Section `gateway`. */
@@ -24,23 +25,16 @@ export const GatewayConfig = Config.section("gateway", {
   )
 })
 
-/** Who connects, and the token that it showed. */
-export interface Caller {
-  readonly playerId: string
-  readonly token: Redacted.Redacted
-}
-
 /** The players that are connected to this gateway. */
 export class Connections extends Context.Service<
   Connections,
   {
     /** The name of this gateway, another one with each start. */
     readonly gateway: string
-    /** Connects a caller for as long as the stream runs. See `Connect` in gateway.proto. */
+    /** Connects the caller for as long as the stream runs. See `Connect` in gateway.proto. */
     readonly connect: (
-      caller: Caller,
       requests: Stream.Stream<ConnectRequest>
-    ) => Stream.Stream<ConnectResponse, ConnectError>
+    ) => Stream.Stream<ConnectResponse, ConnectError, Call | Principal>
     /**
      * Sends everybody elsewhere, over `gateway.drain_time`, and lets nobody in any more. The sessions are left to the next
      * connections of their players, who stay online meanwhile.

@@ -1,3 +1,4 @@
+import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -7,6 +8,7 @@ import * as Metric from "effect/Metric"
 import * as Pull from "effect/Pull"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { Auth } from "../../auth/Auth.ts"
@@ -14,12 +16,14 @@ import type { AuthError } from "../../auth/AuthError.ts"
 import * as Config from "../../config/Config.ts"
 import type { InvalidConfig } from "../../config/ConfigError.ts"
 import type { ConnectRequest, Hello } from "../../gen/gateway.ts"
+import { Authenticator, Principal } from "../../grpc/Authenticator.ts"
+import { Call } from "../../grpc/Call.ts"
 import { type Kick, Session, SessionConfig } from "../../session/Session.ts"
 import type { SessionError } from "../../session/SessionError.ts"
 import * as Uuid from "../../utils/Uuid.ts"
 import { StorageUnavailable } from "../errors.ts"
 import { Connection } from "./Connection.ts"
-import { type Caller, Connections, GatewayConfig } from "./Connections.ts"
+import { Connections, GatewayConfig } from "./Connections.ts"
 import {
   type ConnectError,
   GatewayDraining,
@@ -32,6 +36,12 @@ import {
 } from "./errors.ts"
 import { type Heard, Push } from "./Push.ts"
 import { Roster } from "./Roster.ts"
+
+/** Who connects, and the token that it showed. */
+interface Caller {
+  readonly playerId: string
+  readonly token: Redacted.Redacted
+}
 
 /** How long a client may take to say hello. */
 const helloTime = Duration.seconds(10)
@@ -256,27 +266,39 @@ const make = Effect.gen(function* () {
     yield* Effect.timeoutOption(empty, drainedTime)
   })
 
+  /** Takes what a client sends, until it says no more. */
+  const serve = (connection: Connection, next: Pull.Pull<ReadonlyArray<ConnectRequest>>) =>
+    Effect.forever(
+      Effect.flatMap(next, (requests) =>
+        Effect.forEach(requests, (request) => take(connection, request), { discard: true })
+      )
+    ).pipe(
+      Pull.catchDone(() => Effect.sync(() => connection.end("done"))),
+      Effect.catchCause((cause) => Effect.sync(() => connection.end(cause)))
+    )
+
+  const start = Effect.fnUntraced(function* (requests: Stream.Stream<ConnectRequest>) {
+    const { playerId } = yield* Principal
+    // The Authenticator has read it from there.
+    const token = yield* Effect.orDie(Authenticator.token(yield* Call))
+    const next = yield* Stream.toPull(requests)
+    const [first, ...others] = yield* Effect.timeoutOrElse(
+      Pull.catchDone(next, () => Effect.fail(noHello)),
+      { duration: helloTime, orElse: () => Effect.fail(noHello) }
+    )
+    if (first.message?.$case !== "hello") return yield* noHello
+    const connection = yield* open({ playerId, token }, first.message.hello)
+    for (const request of others) yield* take(connection, request)
+    yield* Effect.forkScoped(serve(connection, next))
+    return connection.pull
+  })
+
   return Connections.of({
     gateway,
-    connect: (caller, requests) =>
-      Stream.unwrap(
-        Effect.gen(function* () {
-          const next = yield* Stream.toPull(requests)
-          const [first, ...others] = yield* Pull.catchDone(next, () => Effect.fail(noHello)).pipe(
-            Effect.timeoutOrElse({ duration: helloTime, orElse: () => Effect.fail(noHello) })
-          )
-          if (first.message?.$case !== "hello") return yield* noHello
-          const connection = yield* open(caller, first.message.hello)
-          const takeAll = (requests: ReadonlyArray<ConnectRequest>) =>
-            Effect.forEach(requests, (request) => take(connection, request), { discard: true })
-          yield* Effect.forkScoped(
-            Effect.andThen(takeAll(others), Effect.forever(Effect.flatMap(next, takeAll))).pipe(
-              Pull.catchDone(() => Effect.sync(() => connection.end("done"))),
-              Effect.catch((error) => Effect.sync(() => connection.end(error)))
-            )
-          )
-          return Stream.fromPull(Effect.succeed(connection.pull))
-        })
+    // Without the layers of Stream.unwrap, which thousands of players would hold.
+    connect: (requests) =>
+      Stream.fromChannel(
+        Channel.fromTransform((_, scope) => Effect.provideService(start(requests), Scope.Scope, scope))
       ),
     drain
   })

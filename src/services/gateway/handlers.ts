@@ -1,8 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import { requireRole } from "../../auth/Auth.ts"
-import { Authenticator, Principal } from "../../grpc/Authenticator.ts"
+import { Principal } from "../../grpc/Authenticator.ts"
 import * as Grpc from "../../grpc/Grpc.ts"
 import { Session } from "../../session/Session.ts"
 import { GatewayApi } from "./api.ts"
@@ -19,15 +18,7 @@ export const GatewayHandlers = Grpc.handlers(
     const session = yield* Session
     return {
       healthCheck: () => Effect.succeed({ status: "SERVING" }),
-      connect: (requests) =>
-        Stream.unwrap(
-          Effect.gen(function* () {
-            const { playerId } = yield* Principal
-            // The Authenticator has read it from there.
-            const token = yield* Effect.orDie(Authenticator.token(yield* Grpc.Call))
-            return connections.connect({ playerId, token }, requests)
-          })
-        ),
+      connect: connections.connect,
       getPresence: Effect.fnUntraced(
         function* ({ playerId }) {
           const { lastSeen, online } = yield* session.presence(playerId || (yield* Principal).playerId)
