@@ -1,21 +1,14 @@
 // What room registry promises while etcd is away, cut off or forgets, and while others die: npm run faults -- F14 --seed 1
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import * as References from "effect/References"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { randomUUID } from "node:crypto"
-import { EtcdConfig, Leader, Registry, type RegistrySettings } from "xdooria/registry"
 import { layerLive } from "xdooria/registry/live"
-import * as Etcd from "../../src/registry/internal/etcd.ts"
-import type { Entry, Store } from "../../src/registry/internal/store.ts"
+import type { Entry } from "../../src/registry/internal/store.ts"
 import * as Fault from "../faults/Fault.ts"
 import { makeNoise } from "../redis/FaultKit.ts"
 import * as Child from "../support/Child.ts"
@@ -23,80 +16,24 @@ import * as EtcdServer from "../support/EtcdServer.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as History from "../support/History.ts"
 import { eventually } from "../support/RedisBackends.ts"
-import { isMissing, servers } from "../support/Servers.ts"
+import {
+  addressesFrom,
+  endpointOf,
+  etcdAddress,
+  figures,
+  newName,
+  over,
+  prefixOf,
+  quiet,
+  roomAt,
+  same,
+  storeAt,
+  until,
+  viewOf
+} from "./FaultKit.ts"
 import type { Report, Settings } from "./Provider.ts"
 
-const quiet = Effect.provideService(References.MinimumLogLevel, "None")
-
 const room = "registry"
-
-interface Place {
-  readonly host: string
-  readonly port: number
-}
-
-const etcdAddress = Effect.suspend(() => {
-  const server = servers.etcd
-  return isMissing(server) ? Effect.die(new Error(server.missing)) : Effect.succeed<Place>(server)
-})
-
-const endpointOf = ({ port }: { readonly port: number }) => `127.0.0.1:${port}`
-
-interface Options extends Partial<RegistrySettings> {
-  /** How long a request may take, in milliseconds. */
-  readonly request?: number
-}
-
-/** A registry, and elections, of its own. */
-const roomAt = (place: { readonly port: number }, { request = 2_000, ...registry }: Options = {}) =>
-  Effect.map(
-    Layer.build(
-      layerLive({ etcd: { endpoints: [endpointOf(place)], requestTimeout: Duration.millis(request) }, registry })
-    ),
-    (context) => ({ registry: Context.get(context, Registry), leader: Context.get(context, Leader) })
-  )
-
-/** The store itself, to look at what is there. */
-const storeAt = (place: { readonly port: number }) =>
-  Etcd.make({ ...Schema.decodeSync(EtcdConfig.schema)({}), endpoints: [endpointOf(place)] })
-
-const newName = Effect.sync(() => `service-${randomUUID()}`)
-
-const prefixOf = (name: string) => `/xdooria/services/${name}/`
-
-/** What a watcher sees now. */
-const viewOf = (registry: Registry["Service"], name: string) =>
-  Effect.gen(function* () {
-    let seen: ReadonlyArray<string> = []
-    let isStale = false
-    yield* Effect.forkScoped(
-      Stream.runForEach(registry.watch(name), (view) =>
-        Effect.sync(() => {
-          seen = view.endpoints.map(({ address }) => address)
-          isStale = view.isStale
-        })
-      )
-    )
-    return { addresses: () => seen, isStale: () => isStale }
-  })
-
-/** How long something takes to hold, in milliseconds; as long as it was waited for when it does not. */
-const until = <E, R>(what: string, holds: Effect.Effect<boolean, E, R>, most: Duration.Input) =>
-  eventually(what, holds).pipe(
-    Effect.timeoutOption(most),
-    Effect.timed,
-    Effect.map(([spent]) => Math.round(Duration.toMillis(spent)))
-  )
-
-/** A figure that is over its limit; the machine's own lateness is not counted against it. */
-const over = (what: string, spent: number, limit: number, noise: number): ReadonlyArray<string> =>
-  spent - noise <= limit ? [] : [`${what} after ${spent} ms (noise ${noise} ms), not ${limit}`]
-
-const same = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) => a.join() === b.join()
-
-const figures = { acked: 0, lost: 0, duplicated: 0, unknown: 0, maxOutageMs: 0, recoverMs: 0 }
-
-const addressesFrom = (first: number, count: number) => Array.from({ length: count }, (_, i) => `10.0.0.${first + i}:1`)
 
 const killed = Fault.scenario({
   id: "F13",
@@ -404,144 +341,4 @@ const away = Fault.scenario({
   ]
 })
 
-const leadersOf = (store: Store, name: string) =>
-  Effect.map(store.list(`/xdooria/meta/leaders/${name}/`), ({ entries }) =>
-    entries.toSorted((a, b) => (a.createRevision < b.createRevision ? -1 : 1))
-  )
-
-const revoked = Fault.scenario({
-  id: "F19",
-  room,
-  title: "an operator revokes the leases of those who lead and who wait: nobody leads without a key",
-  servers: ["etcd"],
-  scaled: { candidates: 3, rounds: 8 },
-  full: { candidates: 3, rounds: 100 },
-  run: ({ candidates, rounds }, seed) =>
-    Effect.gen(function* () {
-      const address = yield* etcdAddress
-      const store = yield* storeAt(address)
-      const name = yield* newName
-      let elected = 0
-      let zombies = 0
-      let overlaps = 0
-      let highest = 0n
-      const leading = new Set<bigint>()
-      const term = (leader: Leader["Service"], id: string) =>
-        Leader.lead(name, { id })((leadership) =>
-          Effect.acquireUseRelease(
-            Effect.sync(() => {
-              elected++
-              if (leading.size > 0) overlaps++
-              if (leadership.token <= highest) zombies++
-              highest = leadership.token
-              leading.add(leadership.token)
-            }),
-            () => Effect.never,
-            () => Effect.sync(() => leading.delete(leadership.token))
-          )
-        ).pipe(Effect.provideService(Leader, leader))
-      for (let one = 0; one < candidates; one++) {
-        const { leader } = yield* roomAt(address, { ttl: Duration.seconds(5) })
-        yield* Effect.forkScoped(term(leader, `candidate-${one}`))
-      }
-      const settled = Effect.gen(function* () {
-        const keys = yield* leadersOf(store, name)
-        return keys.length === candidates && leading.has(keys[0]!.createRevision) && leading.size === 1
-      })
-      let slowest = 0
-      for (let round = 0; round < rounds; round++) {
-        slowest = Math.max(slowest, yield* until("one leads, others wait", settled, "10 seconds"))
-        const keys = yield* leadersOf(store, name)
-        // The leader, one who waits, or both.
-        const chosen = yield* Random.nextIntBetween(0, 2)
-        const victims = chosen === 2 ? keys.slice(0, 2) : keys.slice(chosen, chosen + 1)
-        yield* Effect.forEach(victims, ({ lease }) => store.revoke(lease))
-        const isGone = Effect.sync(() => victims.every(({ createRevision }) => !leading.has(createRevision)))
-        yield* until("the leader knows", isGone, "5 seconds")
-        // Whoever leads now has a key, and no older one is there.
-        const now = [...leading]
-        const there = yield* leadersOf(store, name)
-        for (const token of now) {
-          if (leading.has(token) && there[0]?.createRevision !== token) zombies++
-        }
-      }
-      return { ...figures, acked: elected, duplicated: overlaps, phantom: zombies, extra: { slowest } }
-    }).pipe(Random.withSeed(seed), quiet),
-  judge: ({ acked, extra }, { rounds }) => [
-    ...(acked > rounds / 3 ? [] : [`${acked} elections only`]),
-    ...over("one leads", extra!["slowest"]!, 5_000, 0)
-  ]
-})
-
-const repliesLost = Fault.scenario({
-  id: "F20",
-  room,
-  title: "the reply to a put is lost: it is applied once, or known to be ours",
-  servers: ["etcd"],
-  scaled: { rounds: 6 },
-  full: { rounds: 60 },
-  run: ({ rounds }, seed) =>
-    Effect.gen(function* () {
-      const address = yield* etcdAddress
-      const proxy = yield* FaultProxy.make({ ...address, seed })
-      const store = yield* storeAt(address)
-      const { leader, registry } = yield* roomAt(proxy, { request: 1_000 })
-      let lost = 0
-      let duplicated = 0
-      let fired = 0
-      let slowest = 0
-      /** An entry may be put again by who has put it: it is the same entry. A key that decides who leads may not. */
-      let again = 0
-      for (let round = 0; round < rounds; round++) {
-        const name = yield* newName
-        const rule = yield* proxy.onRequest(
-          (bytes) => bytes.includes(name) && bytes.includes("10.0.0.1:1"),
-          "cutAfterReply"
-        )
-        const healing = yield* Effect.forkChild(
-          Effect.andThen(rule.first, Effect.andThen(Effect.sleep(10), proxy.heal))
-        )
-        const [spent] = yield* Effect.timed(
-          Effect.scoped(
-            Effect.gen(function* () {
-              const registration = yield* registry.register({ name, address: "10.0.0.1:1" })
-              yield* Fiber.join(healing)
-              const second = yield* proxy.onRequest((bytes) => bytes.includes("candidate"), "cutAfterReply")
-              const healed = yield* Effect.forkChild(
-                Effect.andThen(second.first, Effect.andThen(Effect.sleep(10), proxy.heal))
-              )
-              const leadership = yield* leader.elect(name, { id: "candidate" })
-              yield* Fiber.join(healed)
-              fired += (yield* rule.fired) + (yield* second.fired)
-              yield* eventually(
-                "it is registered",
-                Effect.map(registration.state, ({ _tag }) => _tag === "Registered")
-              )
-              const entries = (yield* store.list(prefixOf(name))).entries
-              const keys = yield* leadersOf(store, name)
-              if (entries.length === 0 || !keys.some(({ createRevision }) => createRevision === leadership.token))
-                lost++
-              if (entries.length > 1 || keys.length > 1) duplicated++
-              if (entries[0]?.modRevision !== entries[0]?.createRevision) again++
-            })
-          )
-        )
-        slowest = Math.max(slowest, Math.round(Duration.toMillis(spent)))
-        const left = Effect.all([store.list(prefixOf(name)), leadersOf(store, name)])
-        yield* until(
-          "nothing is left",
-          Effect.map(left, ([{ entries }, keys]) => entries.length + keys.length === 0),
-          "5 seconds"
-        )
-        const [{ entries }, keys] = yield* left
-        duplicated += entries.length + keys.length
-      }
-      return { ...figures, acked: 2 * rounds, lost, duplicated, extra: { fired, slowest, again } }
-    }).pipe(quiet),
-  judge: ({ extra }, { rounds }) => [
-    ...(extra!["fired"]! >= 2 * rounds ? [] : [`${extra!["fired"]} replies were lost, of ${2 * rounds}`]),
-    ...over("a registration and an election", extra!["slowest"]!, 5_000, 0)
-  ]
-})
-
-export default [killed, catchUp, compacted, partitioned, away, revoked, repliesLost]
+export default [killed, catchUp, compacted, partitioned, away]

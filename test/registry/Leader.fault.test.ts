@@ -1,0 +1,4 @@
+import { suite } from "../faults/suite.ts"
+import scenarios from "./Leader.faults.ts"
+
+suite(scenarios)
