@@ -45,7 +45,7 @@ const watch = Effect.fnUntraced(function* (registry: Registry["Service"]) {
     Stream.runForEach(registry.watch(name), ({ endpoints }) => Queue.offer(told, endpoints.length))
   )
   yield* Queue.take(told)
-  return Queue.take(told)
+  return { told: Queue.take(told) }
 })
 
 /** Slices of load that warm a candidate up, at least. */
@@ -87,7 +87,7 @@ export default [
       read: Effect.map(open, ({ registry }) => limited(Bench.fibers(1, registry.discover(name)))),
       "one change, watched": Effect.gen(function* () {
         const { change, registry } = yield* open
-        const told = yield* watch(registry)
+        const { told } = yield* watch(registry)
         return limited(Bench.fibers(1, Effect.andThen(change, told)))
       })
     }
@@ -99,7 +99,7 @@ export default [
       "at first": Effect.flatMap(open, ({ registry }) => Effect.as(watch(registry), 0)),
       [`after ${changes} changes`]: Effect.gen(function* () {
         const { change, registry } = yield* open
-        const told = yield* watch(registry)
+        const { told } = yield* watch(registry)
         yield* Effect.repeat(Effect.andThen(change, told), { times: changes - 1 })
         return 0
       })

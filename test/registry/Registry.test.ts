@@ -18,15 +18,15 @@ suite("RegistryEmbedded", layerEmbedded(), { clock: "test" })
 const name = "game-service"
 
 describe("RegistryConfig", () => {
-  const faults = (values: object) =>
-    Effect.map(Schema.decodeUnknownEffect(RegistryConfig.schema)(values), (decoded) =>
+  const faults = (values: typeof RegistryConfig.schema.Encoded) =>
+    Effect.map(Schema.decodeEffect(RegistryConfig.schema)(values), (decoded) =>
       RegistryConfig.check(decoded, "prod").map(({ field }) => field)
     )
 
   it.effect("has defaults for everything", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* faults({}), [])
-      const etcd = yield* Schema.decodeUnknownEffect(EtcdConfig.schema)({})
+      const etcd = yield* Schema.decodeEffect(EtcdConfig.schema)({})
       assert.deepStrictEqual(EtcdConfig.check(etcd, "prod"), [])
     })
   )
@@ -38,7 +38,7 @@ describe("RegistryConfig", () => {
     })
   )
 
-  const refused: ReadonlyArray<object> = [
+  const refused: ReadonlyArray<typeof RegistryConfig.schema.Encoded> = [
     { weight: 0 },
     { weight: 101 },
     { panicThreshold: -0.1 },

@@ -11,6 +11,7 @@ import { TestClock } from "effect/testing"
 import { Leader, type Registration, type RegistrationState, Registry } from "xdooria/registry"
 import { encode, keyOf } from "../../src/registry/internal/codec.ts"
 import * as Room from "../../src/registry/internal/room.ts"
+import { seeded } from "../support/Seeded.ts"
 import { FaultyStore } from "./FaultyStore.ts"
 import { addressesOf, heard, lostBy, tagOf, worker } from "./RegistryContract.ts"
 
@@ -489,6 +490,51 @@ describe("a view", () => {
       yield* (yield* heard(registry.watch(name))).ended
     })
   )
+})
+
+describe("any sequence of changes, cuts, outages and compactions", () => {
+  const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
+  for (const seed of seeds) {
+    it.effect(`leaves the view with what the store has, seed ${seed}`, () =>
+      Effect.gen(function* () {
+        const random = seeded(seed)
+        const below = (count: number) => Math.floor(random() * count)
+        const { registry, store } = yield* setup({ panicThreshold: 1 })
+        const { rest } = yield* heard(registry.watch(name))
+        const own = yield* registry.register({ name, address })
+        const put = Effect.suspend(() =>
+          putEntry(store, `10.0.1.${below(20)}:1`, below(2) === 0 ? 3_000 : 600_000, { v: String(below(3)) })
+        )
+        const remove = Effect.suspend(() =>
+          Effect.flatMap(store.memory.list(""), ({ entries }) => {
+            const entry = entries[below(entries.length)]
+            return entry === undefined ? Effect.void : store.memory.remove(entry)
+          })
+        )
+        const outage = Effect.suspend(() => store.leave())
+        const end = Effect.sync(() => store.return())
+        const compact = Effect.map(store.memory.list(""), ({ revision }) => store.memory.compact(revision))
+        const wait = Effect.suspend(() => TestClock.adjust(below(1_500)))
+        const steps = [put, put, put, remove, remove, store.cut, outage, end, compact, wait, wait]
+        let last = 0n
+        for (let step = 0; step < 150; step++) {
+          yield* steps[below(steps.length)]!
+          for (const { revision } of yield* rest) {
+            assert.isTrue(revision >= last, "the revision went back")
+            last = revision
+          }
+        }
+        store.return()
+        yield* advance(5)
+        const { next } = yield* heard(registry.watch(name))
+        const seen = yield* next
+        assert.deepStrictEqual(seen.endpoints, (yield* registry.discover(name)).endpoints)
+        assert.isFalse(seen.isStale)
+        assert.strictEqual((yield* own.state)._tag, "Registered")
+        assert.include(addressesOf(seen), address)
+      })
+    )
+  }
 })
 
 describe("a leadership", () => {

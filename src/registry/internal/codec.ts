@@ -39,7 +39,7 @@ export const encode = (name: string, address: string, metadata: Readonly<Record<
   return `{"Name":${text(name)},"Addr":${text(address)},"Metadata":{${members.join(",")}}}`
 }
 
-const parse = Schema.decodeUnknownOption(Schema.UnknownFromJsonString)
+const parse = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
 /** As Go compares names. */
 const fold = (name: string): string => name.toUpperCase().toLowerCase()
