@@ -44,7 +44,7 @@ const timed = <A>(call: Effect.Effect<A, AuthError>): Effect.Effect<Done & { rea
   })
 
 /** How late a timer is on this machine now, in milliseconds: what nothing that is measured can be better than. */
-const lateness = Effect.gen(function* () {
+const watchLateness = Effect.gen(function* () {
   const late: Array<number> = []
   const watching = yield* Effect.forkScoped(
     Effect.forever(
@@ -53,7 +53,7 @@ const lateness = Effect.gen(function* () {
       })
     )
   )
-  return Effect.map(Fiber.interrupt(watching), () => quantile(late, 0.99))
+  return { stop: Effect.map(Fiber.interrupt(watching), () => quantile(late, 0.99)) }
 })
 
 /** A player that refreshes again and again, and tries the same token again where the answer was lost. */
@@ -132,7 +132,7 @@ const redisDown = Fault.scenario({
         )
       )
 
-      const noise = yield* lateness
+      const noise = yield* watchLateness
       yield* Effect.sleep(upMillis)
       yield* redis.kill()
       const before = players.map(({ done }) => done.length)
@@ -150,7 +150,7 @@ const redisDown = Fault.scenario({
       yield* Effect.sleep(upMillis)
       isOver = true
       yield* Effect.andThen(Fiber.join(calling), Fiber.join(refreshing))
-      const noiseMs = yield* noise
+      const noiseMs = yield* noise.stop
 
       // Each goes on with the last that it was given.
       const last = yield* Effect.forEach(players, (player) => player.refresh(auth))
@@ -205,7 +205,7 @@ const banned = Fault.scenario({
       const server = servers.redis
       if (isMissing(server)) return yield* Effect.die(new Error(server.missing))
       const prefix = freshPrefix()
-      const services = yield* Effect.all([1, 2, 3].map(() => serviceOn(single(server), prefix)))
+      const services = yield* Effect.forEach([1, 2, 3], () => serviceOn(single(server), prefix))
       const bystander = yield* services[0]!.issue({ playerId: "bystander" })
       let [late, refreshed, bystanders, slowestMs, calls] = [0, 0, 0, 0, 0]
 

@@ -129,8 +129,8 @@ suites("AuthLive in several processes", (options) => {
       Effect.gen(function* () {
         const prefix = freshPrefix()
         const before = yield* authOf(options, prefix)
-        const [left, gone, banned, kept, freed] = yield* Effect.all(
-          [1, 2, 3, 4, 5].map(() => before.issue({ playerId: fresh("p") }))
+        const [left, gone, banned, kept, freed] = yield* Effect.forEach([1, 2, 3, 4, 5], () =>
+          before.issue({ playerId: fresh("p") })
         )
         const idOf = (tokens: Tokens | undefined) =>
           Effect.map(before.verify(tokens!.access), ({ playerId }) => playerId)
