@@ -23,6 +23,8 @@ import type { Keeping, Standing, Store, Until } from "./internal/store.ts"
 import * as Tokens from "./internal/tokens.ts"
 import { Lockout } from "./Lockout.ts"
 
+export { JwksLive, layerLive as layerJwksLive, makeLive as makeJwksLive } from "./JwksLive.ts"
+
 const defaults: AuthSettings = Schema.decodeSync(AuthConfig.schema)({})
 
 /** What a failure of Redis is in this room. */
