@@ -218,6 +218,12 @@ const heads = {
 # XDOORIA_AUTH_..., addresses of the site from XDOORIA_...`
 }
 
+const devAuth = `auth:
+  # That of the auth service: it verifies what that one signs.
+  secret: xdooria-dev-secret-of-32-bytes-or-more
+
+`
+
 const config = (env: keyof typeof heads, service: NewService): string => {
   const isProd = env === "prod"
   const host = isProd
@@ -256,7 +262,7 @@ etcd:
   endpoints:
     - ${host.etcd}:2379
 
-log:
+${env === "dev" ? devAuth : ""}log:
   level: ${env === "test" ? "debug" : "info"}
   format: ${env === "dev" ? "console" : "json"}
 `

@@ -23,7 +23,6 @@ const trial = ({ etcd, postgres, redis }: Partial<Servers.Addresses>): string =>
     XDOORIA_DATABASE_PORT: postgres?.port,
     XDOORIA_DATABASE_USER: postgres?.user,
     XDOORIA_DATABASE_PASSWORD: postgres?.password,
-    XDOORIA_DATABASE_DATABASE: postgres?.database,
     XDOORIA_REDIS_ADDRS: redis === undefined ? undefined : placesOf(redis),
     XDOORIA_ETCD_ENDPOINTS: etcd === undefined ? undefined : placesOf(etcd)
   })
@@ -45,7 +44,14 @@ const commands: Record<string, Effect.Effect<boolean>> = {
   up: Effect.map(infra.up("up"), (addresses) => {
     const isComplete = print(addresses)
     if (isComplete)
-      console.log(`to try the services on them:\n  ${trial(addresses as Servers.Addresses)}npm start -- --infra live`)
+      console.log(
+        [
+          "to try the services on them:",
+          `  export ${trial(addresses as Servers.Addresses).trimEnd()}`,
+          "  npx xdooria migrate --create",
+          "  npm start -- --infra live"
+        ].join("\n")
+      )
     return isComplete
   }),
   down: Effect.as(infra.down("all"), true)

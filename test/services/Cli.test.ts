@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { SqlClient } from "effect/sql/SqlClient"
 import { spawn } from "node:child_process"
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { layerLive } from "xdooria/pg/live"
 import * as Ports from "../support/Ports.ts"
 import * as RealServer from "../support/RealServer.ts"
 import * as TemporaryDatabase from "../support/TemporaryDatabase.ts"
@@ -211,6 +214,21 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
       assert.deepStrictEqual([first.code, first.stdout.includes("game: applied 1 create_players")], [0, true])
       const second = yield* xdooria(["migrate", "--services", "gateway,game"], variables(server))
       assert.deepStrictEqual(second, { code: 0, stdout: "game: up to date\ngateway: has no tables\n", stderr: "" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("makes the databases that are missing", () =>
+    Effect.gen(function* () {
+      const server = yield* TemporaryDatabase.make(postgres)
+      const { database, password } = server
+      yield* Effect.flatMap(SqlClient, (sql) => sql`DROP DATABASE ${sql(database)}`).pipe(
+        Effect.provide(layerLive({ ...postgres, password: Redacted.make(password), maxConns: 1 }))
+      )
+      const args = ["migrate", "--create", "--services", "auth"]
+      const first = yield* xdooria(args, variables(server))
+      assert.deepInclude(first, { code: 0, stderr: "" })
+      assert.match(first.stdout, /^auth: made its database\n[^]*auth: applied 1 create_accounts\n$/)
+      assert.deepStrictEqual((yield* xdooria(args, variables(server))).stdout, "auth: up to date\n")
     }).pipe(Effect.scoped)
   )
 
