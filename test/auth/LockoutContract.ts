@@ -84,6 +84,9 @@ export const suite = <E>(
         yield* advance(1_100)
         yield* fail(lockout, attempt, 1)
         assert.strictEqual(yield* standing(lockout, attempt), "open")
+        // And counts from then on as before.
+        yield* fail(lockout, attempt, 1)
+        assert.strictEqual(yield* standing(lockout, attempt), "account")
       })
     )
 
