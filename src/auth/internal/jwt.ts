@@ -49,15 +49,9 @@ const bytesOf = (part: string): Buffer | undefined => {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Reads JSON; undefined for anything else. */
-export const readJson = (bytes: Uint8Array): unknown => {
-  try {
-    return JSON.parse(utf8.decode(bytes))
-  } catch {
-    // There is no other way to ask whether a text is JSON, and UTF-8.
-    return undefined
-  }
-}
+/** Reads JSON in UTF-8; undefined for anything else. */
+export const readJson = (bytes: Uint8Array): unknown =>
+  Result.getOrUndefined(Result.try((): unknown => JSON.parse(utf8.decode(bytes))))
 
 const isAlgorithm = (name: string): name is Algorithm => (algorithms as ReadonlyArray<string>).includes(name)
 
