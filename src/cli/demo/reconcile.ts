@@ -29,7 +29,7 @@ const ledgerOf = Effect.fnUntraced(function* ({
     ledger.push(...entries)
     before = entries.length < page ? undefined : entries.at(-1)!.id
   }
-  return ledger.reverse()
+  return ledger.toReversed()
 })
 
 const bestOf = Effect.fnUntraced(function* ({ account: { call, game }, truth }: Player) {

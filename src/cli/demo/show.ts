@@ -10,7 +10,7 @@ const failuresOf = ({ failures }: Tally): string =>
   failures.size === 0
     ? "none"
     : [...failures]
-        .sort(([, one], [, other]) => other - one)
+        .toSorted(([, one], [, other]) => other - one)
         .map(([kind, count]) => `${kind} ${counted(count)}`)
         .join(", ")
 
