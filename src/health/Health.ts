@@ -6,9 +6,15 @@ import * as Stream from "effect/Stream"
  * How a component is.
  *
  * - `up`: it serves
- * - `down`: it does not; `detail` says why, without secrets
+ * - `degraded`: it serves, and somebody should look: who asks whether the service can take calls is told yes
+ * - `down`: it does not serve
+ *
+ * `detail` says why, without secrets.
  */
-export type HealthState = { readonly status: "up" } | { readonly status: "down"; readonly detail: string }
+export type HealthState =
+  | { readonly status: "up" }
+  | { readonly status: "degraded"; readonly detail: string }
+  | { readonly status: "down"; readonly detail: string }
 
 /** The state of every component that has reported, by its name. */
 export type HealthStates = ReadonlyMap<string, HealthState>
@@ -32,8 +38,8 @@ export const Reporter = Context.Reference<HealthReporter>("xdooria/health/Report
   })
 })
 
-/** Whether all components that have reported are up; true when none has. */
-export const isUp = (states: HealthStates): boolean => [...states.values()].every((state) => state.status === "up")
+/** Whether no component that has reported is down; true when none has. */
+export const isUp = (states: HealthStates): boolean => [...states.values()].every((state) => state.status !== "down")
 
 /** Sets the state of a component. */
 export const report = (component: string, state: HealthState): Effect.Effect<void> =>

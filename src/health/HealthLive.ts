@@ -5,7 +5,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { type HealthReporter, type HealthState, type HealthStates, Reporter } from "./Health.ts"
 
 const same = (a: HealthState | undefined, b: HealthState): boolean =>
-  a !== undefined && a.status === b.status && (a.status === "up" || (b.status === "down" && a.detail === b.detail))
+  a !== undefined && a.status === b.status && (a.status === "up" || b.status === "up" || a.detail === b.detail)
 
 /** Makes a reporter that keeps the states in memory and tells each change once. */
 export const makeLive: Effect.Effect<HealthReporter> = Effect.map(

@@ -66,9 +66,17 @@ describe("Health", () => {
       yield* Health.report("pg", { status: "down", detail: "a" })
       yield* reporter.forget("redis")
       yield* Health.report("pg", { status: "down", detail: "b" })
+      yield* Health.report("pg", { status: "degraded", detail: "b" })
+      yield* Health.report("pg", { status: "degraded", detail: "b" })
       yield* Health.report("pg", { status: "up" })
-      assert.deepStrictEqual(yield* Queue.takeN(seen, 4), ["up", "a", "b", "up"])
+      assert.deepStrictEqual(yield* Queue.takeN(seen, 5), ["up", "a", "b", "up", "up"])
       yield* Fiber.interrupt(reader)
     }).pipe(Effect.provide(HealthLive))
   )
+
+  it("can take calls as long as nothing is down", () => {
+    const states = (...all: ReadonlyArray<Health.HealthState>) => new Map(all.map((state, i) => [String(i), state]))
+    assert.isTrue(Health.isUp(states({ status: "up" }, { status: "degraded", detail: "a" })))
+    assert.isFalse(Health.isUp(states({ status: "degraded", detail: "a" }, { status: "down", detail: "b" })))
+  })
 })

@@ -85,7 +85,7 @@ describe("what operators see of it", () => {
       yield* Scope.provide(registry.register({ name: service, address: "10.0.0.1:1" }), other)
       yield* Effect.repeat(state, { until: ({ _tag }) => _tag === "Lost" })
       assert.deepStrictEqual((yield* next).get("registry"), {
-        status: "down",
+        status: "degraded",
         detail: "seen-service at 10.0.0.1:1 is lost"
       })
       yield* Scope.close(other, Exit.void)

