@@ -1,4 +1,5 @@
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -19,7 +20,7 @@ const instance = (status: string) =>
     Layer.provideMerge(
       GrpcServer.serve(Grpc.handlers(GameApi, Effect.succeed({ healthCheck: () => Effect.succeed({ status }) })))
     ),
-    Layer.provide(layerServerLive({ port: 0, env: "dev", drainDelay: 0 }))
+    Layer.provide(layerServerLive({ port: 0, env: "dev", drainDelay: Duration.zero }))
   )
 
 const program = Effect.gen(function* () {
