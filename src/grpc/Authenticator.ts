@@ -32,19 +32,23 @@ export class NotAuthenticated extends Schema.TaggedError<NotAuthenticated>("xdoo
 
 const bearer = "Bearer "
 
+const isBearer = (value: string): boolean =>
+  value.startsWith(bearer) || value.slice(0, bearer.length).toLowerCase() === "bearer "
+
 /** Tells who calls. Asked once for every call of a method that is not public, before its request is decoded. */
 export class Authenticator extends Context.Service<
   Authenticator,
   { readonly authenticate: (call: Call["Service"]) => Effect.Effect<Principal["Service"], NotAuthenticated> }
 >()("xdooria/grpc/Authenticator") {
   /**
-   * The token of a call as text, empty when there is none: the first value of `authorization`, without `Bearer ` (exact
-   * case, one space), as the plan reads it. For one that looks callers up by it; a text that goes further is a secret.
+   * The token of a call as text, empty when there is none: the first value of `authorization`, without `Bearer ` (one
+   * space, in any case: RFC 9110), or as it is, as the plan takes it. For one that looks callers up by it; a text that goes
+   * further is a secret.
    */
   static readonly text = (call: Call["Service"]): string => {
     const [value] = call.metadata.get("authorization")
     if (typeof value !== "string") return ""
-    return value.startsWith(bearer) ? value.slice(bearer.length) : value
+    return isBearer(value) ? value.slice(bearer.length) : value
   }
 
   /** {@link text} as the secret that it is. Fails with NotAuthenticated when there is none. */

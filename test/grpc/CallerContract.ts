@@ -76,11 +76,20 @@ export const callers = <E>(name: string, layer: Backend<E>, clock: Time): void =
         assert.deepStrictEqual(yield* game.healthCheck({}), { status: "public" })
       }).pipe(Effect.provide(LoggerTest)))
 
+    test("are known by their token whatever the case of its scheme, and without one", () =>
+      Effect.gen(function* () {
+        const game = yield* serving(Api, served)
+        for (const authorization of ["bearer token-of-ann", "BEARER token-of-ann", "token-of-ann"]) {
+          const answer = yield* game.getPlayer({ playerId: "" }, { metadata: { authorization } })
+          assert.deepStrictEqual(answer, response("ann"))
+        }
+      }).pipe(Effect.provide(LoggerTest)))
+
     const strangers = {
       "no token": {},
       "an empty one": { authorization: "" },
       "an unknown one": { authorization: "Bearer token-of-eve" },
-      "another scheme": { authorization: "bearer token-of-ann" },
+      "another scheme": { authorization: "Basic token-of-ann" },
       "two spaces": { authorization: "Bearer  token-of-ann" }
     }
     for (const [what, metadata] of Object.entries(strangers)) {
