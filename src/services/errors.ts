@@ -1,7 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Grpc from "../grpc/Grpc.ts"
-import type { PgError } from "../pg/PgError.ts"
+
+/** The error of a room that keeps something, such as PgError or LeaderboardError. */
+interface StorageError {
+  readonly reason: { readonly _tag: string }
+  readonly isRetryable: boolean
+  readonly message: string
+}
 
 /**
  * The database or a store could not be asked, or its answer was lost.
@@ -15,10 +21,10 @@ export class StorageUnavailable extends Grpc.TaggedError<StorageUnavailable>()(
   { status: "UNAVAILABLE" }
 ) {
   /**
-   * What the database could not answer leaves as StorageUnavailable, and the log says why; any other of its errors is a
-   * bug of ours.
+   * What a database or a store could not answer leaves as StorageUnavailable, and the log says why; any other of its
+   * errors is a bug of ours.
    */
-  static readonly fromPg = (error: PgError): Effect.Effect<never, StorageUnavailable> => {
+  static readonly from = (error: StorageError): Effect.Effect<never, StorageUnavailable> => {
     const isUnknown = error.reason._tag === "OutcomeUnknown"
     if (!isUnknown && !error.isRetryable) return Effect.die(error)
     const outcome = isUnknown ? "unknown" : "not_applied"

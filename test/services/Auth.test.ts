@@ -180,13 +180,13 @@ describe("StorageUnavailable", () => {
   it.effect("says whether something may have been applied, and leaves bugs to be bugs", () =>
     Effect.gen(function* () {
       const lost = yield* Effect.flip(
-        StorageUnavailable.fromPg(new PgError({ reason: new OutcomeUnknown({ detail: "x" }) }))
+        StorageUnavailable.from(new PgError({ reason: new OutcomeUnknown({ detail: "x" }) }))
       )
       assert.strictEqual(lost.outcome, "unknown")
-      const busy = yield* Effect.flip(StorageUnavailable.fromPg(new PgError({ reason: new Deadlock() })))
+      const busy = yield* Effect.flip(StorageUnavailable.from(new PgError({ reason: new Deadlock() })))
       assert.strictEqual(busy.outcome, "not_applied")
       const bug = yield* Effect.exit(
-        StorageUnavailable.fromPg(new PgError({ reason: new UniqueViolation({ constraint: "x" }) }))
+        StorageUnavailable.from(new PgError({ reason: new UniqueViolation({ constraint: "x" }) }))
       )
       assert.isTrue(bug._tag === "Failure" && bug.cause.reasons.every(({ _tag }) => _tag === "Die"))
     })

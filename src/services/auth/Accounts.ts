@@ -176,7 +176,7 @@ const make = Effect.gen(function* () {
       if (passwords.needsRehash(hash)) yield* rehash(row, password)
       return toAccount(row)
     },
-    Effect.catchTag("PgError", StorageUnavailable.fromPg)
+    Effect.catchTag("PgError", StorageUnavailable.from)
   )
 
   /** The account of section `accounts`, made before anybody can log in. */
@@ -200,14 +200,14 @@ const make = Effect.gen(function* () {
   return Accounts.of({
     register: (name, password) =>
       insert(name, password, []).pipe(
-        Effect.catchTag("PgError", StorageUnavailable.fromPg),
+        Effect.catchTag("PgError", StorageUnavailable.from),
         Effect.flatMap(Option.match({ onNone: () => Effect.fail(new AccountTaken()), onSome: Effect.succeed }))
       ),
     logIn,
     find: (playerId) =>
       Pg.run(sql<Row>`SELECT ${columns} FROM accounts WHERE player_id = ${playerId}`).pipe(
         Effect.map(([row]) => Option.map(Option.fromUndefinedOr(row), toAccount)),
-        Effect.catchTag("PgError", StorageUnavailable.fromPg)
+        Effect.catchTag("PgError", StorageUnavailable.from)
       ),
     ban: ({ by, playerId, reason, until }) =>
       Pg.run(sql`
@@ -216,12 +216,12 @@ const make = Effect.gen(function* () {
         ON CONFLICT (player_id) DO UPDATE
         SET until = excluded.until, banned_by = excluded.banned_by, reason = excluded.reason, created_at = now()`).pipe(
         Effect.asVoid,
-        Effect.catchTag("PgError", StorageUnavailable.fromPg)
+        Effect.catchTag("PgError", StorageUnavailable.from)
       ),
     unban: (playerId) =>
       Pg.run(sql`DELETE FROM bans WHERE player_id = ${playerId}`).pipe(
         Effect.asVoid,
-        Effect.catchTag("PgError", StorageUnavailable.fromPg)
+        Effect.catchTag("PgError", StorageUnavailable.from)
       )
   })
 })

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { type Change, type Entry, Leaderboard } from "../../leaderboard/Leaderboard.ts"
-import type { LeaderboardError } from "../../leaderboard/LeaderboardError.ts"
 import { StorageUnavailable } from "../errors.ts"
 import type { PlayerId } from "../PlayerId.ts"
 import { PlayerNotRanked } from "./errors.ts"
@@ -52,17 +51,6 @@ export class Boards extends Context.Service<
   }
 >()("xdooria/services/game/Boards") {}
 
-/**
- * What the store could not answer leaves as StorageUnavailable, and the log says why; any other of its errors is a bug
- * of ours.
- */
-const toUnavailable = (error: LeaderboardError): Effect.Effect<never, StorageUnavailable> => {
-  const isUnknown = error.reason._tag === "OutcomeUnknown"
-  if (!isUnknown && !error.isRetryable) return Effect.die(error)
-  const outcome = isUnknown ? "unknown" : "not_applied"
-  return Effect.andThen(Effect.logWarning(error.message), Effect.fail(new StorageUnavailable({ outcome })))
-}
-
 /** Keeps the boards in room leaderboard. */
 export const BoardsLive: Layer.Layer<Boards, never, Leaderboard> = Layer.effect(
   Boards,
@@ -70,22 +58,22 @@ export const BoardsLive: Layer.Layer<Boards, never, Leaderboard> = Layer.effect(
     const leaderboard = yield* Leaderboard
     return {
       submit: (board, playerId, score) =>
-        Effect.catchTag(leaderboard.best(boards[board], playerId, score), "LeaderboardError", toUnavailable),
+        Effect.catchTag(leaderboard.best(boards[board], playerId, score), "LeaderboardError", StorageUnavailable.from),
       top: (board, limit) =>
-        Effect.catchTag(leaderboard.page(boards[board], { limit }), "LeaderboardError", toUnavailable),
+        Effect.catchTag(leaderboard.page(boards[board], { limit }), "LeaderboardError", StorageUnavailable.from),
       rank: Effect.fnUntraced(
         function* (board, playerId) {
           const entry = yield* leaderboard.rank(boards[board], playerId)
           return entry ?? (yield* new PlayerNotRanked({ playerId, board }))
         },
-        Effect.catchTag("LeaderboardError", toUnavailable)
+        Effect.catchTag("LeaderboardError", StorageUnavailable.from)
       ),
       around: Effect.fnUntraced(
         function* (board, playerId, distance) {
           const entries = yield* leaderboard.around(boards[board], playerId, distance)
           return entries.length === 0 ? yield* new PlayerNotRanked({ playerId, board }) : entries
         },
-        Effect.catchTag("LeaderboardError", toUnavailable)
+        Effect.catchTag("LeaderboardError", StorageUnavailable.from)
       )
     }
   })

@@ -76,7 +76,7 @@ export const InventoryLive: Layer.Layer<Inventory, never, SqlClient.SqlClient | 
         if (rows.length === 0) return yield* new PlayerNotFound({ playerId: id })
         return rows.filter((row) => row.item !== null)
       },
-      Effect.catchTag("PgError", StorageUnavailable.fromPg)
+      Effect.catchTag("PgError", StorageUnavailable.from)
     )
 
     const applyPurchase = Effect.fnUntraced(function* (
@@ -116,7 +116,7 @@ export const InventoryLive: Layer.Layer<Inventory, never, SqlClient.SqlClient | 
       buy: (id, requestId, item, quantity) =>
         Pg.transaction(applyPurchase(id, requestId, item, quantity)).pipe(
           Effect.provideService(SqlClient.SqlClient, sql),
-          Effect.catchTag("PgError", StorageUnavailable.fromPg)
+          Effect.catchTag("PgError", StorageUnavailable.from)
         )
     }
   })

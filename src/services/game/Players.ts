@@ -102,7 +102,7 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
         ON CONFLICT (id) DO NOTHING RETURNING id, name, level, exp`)
         return rows[0] ?? (yield* new PlayerAlreadyExists({ playerId: id }))
       },
-      Effect.catchTag("PgError", StorageUnavailable.fromPg)
+      Effect.catchTag("PgError", StorageUnavailable.from)
     )
 
     const get = Effect.fnUntraced(
@@ -110,7 +110,7 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
         const rows = yield* Pg.run(sql<Player>`SELECT id, name, level, exp FROM players WHERE id = ${id}`)
         return rows[0] ?? (yield* new PlayerNotFound({ playerId: id }))
       },
-      Effect.catchTag("PgError", StorageUnavailable.fromPg)
+      Effect.catchTag("PgError", StorageUnavailable.from)
     )
 
     const applyGain = Effect.fnUntraced(function* (id: PlayerId, requestId: RequestId, amount: ExpAmount) {
@@ -149,7 +149,7 @@ export const PlayersLive: Layer.Layer<Players, never, SqlClient.SqlClient | Leve
       gainExp: (id, requestId, amount) =>
         Pg.transaction(applyGain(id, requestId, amount)).pipe(
           Effect.provideService(SqlClient.SqlClient, sql),
-          Effect.catchTag("PgError", StorageUnavailable.fromPg)
+          Effect.catchTag("PgError", StorageUnavailable.from)
         )
     }
   })

@@ -71,7 +71,7 @@ export const WalletsLive: Layer.Layer<Wallets, never, SqlClient.SqlClient> = Lay
           return balance == null ? { currency, amount: currencies[currency].zero } : toMoney(currency, balance)
         })
       },
-      Effect.catchTag("PgError", StorageUnavailable.fromPg)
+      Effect.catchTag("PgError", StorageUnavailable.from)
     )
 
     const ledger = Effect.fnUntraced(
@@ -84,7 +84,7 @@ export const WalletsLive: Layer.Layer<Wallets, never, SqlClient.SqlClient> = Lay
         if (rows.length === 0) return yield* new PlayerNotFound({ playerId: id })
         return rows.filter((row) => row.id !== null).map(toEntry)
       },
-      Effect.catchTag("PgError", StorageUnavailable.fromPg)
+      Effect.catchTag("PgError", StorageUnavailable.from)
     )
 
     const applyChange = Effect.fnUntraced(function* (
@@ -112,7 +112,7 @@ export const WalletsLive: Layer.Layer<Wallets, never, SqlClient.SqlClient> = Lay
       change: (id, requestId, change, reason) =>
         Pg.transaction(applyChange(id, requestId, change, reason)).pipe(
           Effect.provideService(SqlClient.SqlClient, sql),
-          Effect.catchTag("PgError", StorageUnavailable.fromPg)
+          Effect.catchTag("PgError", StorageUnavailable.from)
         )
     }
   })
