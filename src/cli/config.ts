@@ -3,7 +3,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { basename } from "node:path"
-import { checkFile } from "../config/ConfigLive.ts"
+import { checkFile, checkServices } from "../config/ConfigLive.ts"
 import { describeIssue } from "../config/ConfigError.ts"
 import { loadService, serviceNames } from "../services/services.ts"
 
@@ -18,7 +18,8 @@ const check = Command.make(
     const name = serviceNames.find((name) => basename(file, ".yaml") === name)
     const sections = name === undefined ? [] : (yield* loadService(name)).sections
     const { env, warnings } = yield* checkFile(file, { sections })
-    for (const warning of warnings) yield* Console.log(`warning: ${describeIssue(warning)}`)
+    for (const warning of [...warnings, ...checkServices(serviceNames)])
+      yield* Console.log(`warning: ${describeIssue(warning)}`)
     yield* Console.log(`${file}: right for ${env}`)
   })
 ).pipe(Command.withDescription("Read a file as the service would that is started with it, and tell all that is wrong"))

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import { Auth } from "../auth/Auth.ts"
 import * as Config from "../config/Config.ts"
 import { type ConfigIssue, describeIssue, InvalidConfig, Rejected } from "../config/ConfigError.ts"
-import { makeLive } from "../config/ConfigLive.ts"
+import { checkServices, makeLive } from "../config/ConfigLive.ts"
 import { GrpcConfig } from "../grpc/Grpc.ts"
 import { GrpcServer } from "../grpc/GrpcServer.ts"
 import { Leaderboard } from "../leaderboard/Leaderboard.ts"
@@ -19,7 +19,7 @@ import { RedisConfig } from "../redis/Redis.ts"
 import { EtcdConfig, Registry } from "../registry/Registry.ts"
 import { Push } from "../services/gateway/Push.ts"
 import { type Infra, type InfraKind, loadInfra } from "../services/infra.ts"
-import { loadService, type Service, type ServiceName } from "../services/services.ts"
+import { loadService, type Service, type ServiceName, serviceNames } from "../services/services.ts"
 import { Session } from "../session/Session.ts"
 import * as flags from "./flags.ts"
 import * as Process from "./Process.ts"
@@ -147,6 +147,7 @@ export const serve = Command.make("serve", { services: flags.services, env: flag
   Effect.gen(function* () {
     yield* Process.serveUntilSignal(Duration.zero)
     const kind = yield* kindOf(options.env, options.infra)
+    for (const issue of checkServices(serviceNames)) yield* Console.error(`warning: ${describeIssue(issue)}`)
     const planned = yield* plan(options.services, options.env)
     // They stop one after the other, those that others call last.
     const drains = yield* Effect.forEach(planned, ({ config }) => config.get(GrpcConfig))

@@ -4,6 +4,7 @@ import * as Result from "effect/Result"
 import { basename, join } from "node:path"
 import { type ConfigSection, type CurrentConfig, Environment } from "./Config.ts"
 import { type ConfigIssue, InvalidConfig, Rejected } from "./ConfigError.ts"
+import { unknownServices } from "./internal/decode.ts"
 import { contextOf, decodeDocument, envOf, makeCurrent } from "./internal/current.ts"
 import { readText } from "./internal/file.ts"
 import { actualText, hintFor, kindOf } from "./internal/leaf.ts"
@@ -64,6 +65,18 @@ export const checkFile = (
     const decoded = yield* decodeDocument(document, { ...options, service, environment, env, envSource: "the program" })
     return makeCurrent(service, env, decoded)
   })
+
+/**
+ * What is wrong with the variables of single services, for a program that runs several: `XDOORIA_GAEM__SERVER_PORT` is read
+ * by none of them. These are warnings, since services of other programs may share the environment.
+ *
+ * - `services`: the names of all that the program knows
+ * - `environment`: the variables; those of the process
+ */
+export const checkServices = (
+  services: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string | undefined>> = processEnvironment()
+): ReadonlyArray<ConfigIssue> => unknownServices(services, environment)
 
 /** The one place where the variables of the process are read. */
 const processEnvironment = (): Readonly<Record<string, string | undefined>> => process.env

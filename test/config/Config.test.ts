@@ -10,7 +10,7 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import { Config, ConfigTest, makeTest } from "xdooria/config"
-import { checkFile, ConfigLive, makeLive } from "xdooria/config/live"
+import { checkFile, checkServices, ConfigLive, makeLive } from "xdooria/config/live"
 import { describeSections } from "../../src/config/ConfigDocs.ts"
 import { KafkaConfig, sections } from "../../src/config/sections.ts"
 import { EtcdConfig } from "../../src/registry/Registry.ts"
@@ -472,6 +472,28 @@ describe("a variable", () => {
       )
     })
   )
+
+  it("of a service that there is not is told, with the nearest one", () => {
+    const environment = {
+      XDOORIA_GAEM__SERVER_PORT: "1",
+      XDOORIA_MY_SHPO__LOG_LEVEL: "info",
+      XDOORIA_CHESS__SERVER_PORT: "1",
+      XDOORIA_GAME__SERVER_PORT: "1",
+      XDOORIA_MY_SHOP__SERVER_PORT: "1",
+      XDOORIA_GAM__SERVER_PORT: "",
+      XDOORIA_SERVER_PORT: "1",
+      OTHER_GAEM__SERVER_PORT: "1"
+    }
+    const issues = checkServices(["game", "my-shop"], environment)
+    assert.deepStrictEqual(
+      issues.map(({ hint, source }) => `${source}: ${hint}`),
+      [
+        "env XDOORIA_GAEM__SERVER_PORT: did you mean XDOORIA_GAME__SERVER_PORT?",
+        "env XDOORIA_MY_SHPO__LOG_LEVEL: did you mean XDOORIA_MY_SHOP__LOG_LEVEL?",
+        "env XDOORIA_CHESS__SERVER_PORT: known: GAME, MY_SHOP"
+      ]
+    )
+  })
 
   it.effect("of others under our prefix is a warning", () =>
     Effect.gen(function* () {

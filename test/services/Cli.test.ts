@@ -121,11 +121,15 @@ describe("xdooria", () => {
 
   it.live("refuses one port for two services before it starts any, and says how to give each its own", () =>
     Effect.gen(function* () {
-      const { code, stderr, stdout } = yield* xdooria(["serve"], { XDOORIA_SERVER_PORT: "21000" })
+      const { code, stderr, stdout } = yield* xdooria(["serve"], {
+        XDOORIA_SERVER_PORT: "21000",
+        XDOORIA_GAEM__SERVER_PORT: "21001"
+      })
       assert.deepStrictEqual([code, stdout], [1, ""])
       assert.strictEqual(
         stderr,
-        "env XDOORIA_SERVER_PORT: server.port: expected a port for each service of the process, or 0, got 21000 for auth and for game (set XDOORIA_GAME__SERVER_PORT for game alone)\n"
+        "warning: env XDOORIA_GAEM__SERVER_PORT: expected the variable of a service, got an unknown one (did you mean XDOORIA_GAME__SERVER_PORT?)\n" +
+          "env XDOORIA_SERVER_PORT: server.port: expected a port for each service of the process, or 0, got 21000 for auth and for game (set XDOORIA_GAME__SERVER_PORT for game alone)\n"
       )
     })
   )

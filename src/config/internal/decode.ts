@@ -172,7 +172,22 @@ const namesOf = (service: string, { variable }: Leaf): ReadonlyArray<string> => 
   variable
 ]
 
-const ofAService = /^XDOORIA_[A-Z0-9_]+?__/
+const ofAService = /^XDOORIA_([A-Z0-9_]+?)__/
+
+/** Variables that are for one service alone, of a name that none of these services has. */
+export const unknownServices = (
+  services: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string | undefined>>
+): ReadonlyArray<ConfigIssue> => {
+  const known = services.map((service) => prefixOf(service).slice(prefix.length, -2))
+  return Object.entries(environment).flatMap(([name, text = ""]) => {
+    const service = ofAService.exec(name)?.[1]
+    if (service === undefined || text === "" || known.includes(service)) return []
+    const meant = nearest(service, known)
+    const hint = meant === undefined ? `known: ${known.join(", ")}` : `did you mean ${name.replace(service, meant)}?`
+    return [{ source: `env ${name}`, path: "", expected: "the variable of a service", actual: "an unknown one", hint }]
+  })
+}
 
 /** As Kubernetes has it: a service xdooria-auth gives every pod a XDOORIA_AUTH_SERVICE_HOST and a XDOORIA_AUTH_PORT. */
 const isLink = (name: string, text: string): boolean =>
