@@ -34,7 +34,7 @@ export class AddressInUse extends Reason.transient<AddressInUse>("xdooria/grpc/A
   address: Schema.String
 }) {
   override get message(): string {
-    return `gRPC cannot listen on ${this.address}: another process does. Stop it, or set server.port (XDOORIA_SERVER_PORT); 0 takes a free port`
+    return `gRPC cannot listen on ${this.address}: another process does. Stop it, or set server.port; 0 takes a free port. The variable is XDOORIA_SERVER_PORT, and XDOORIA_<SERVICE>__SERVER_PORT for one service of several in this process`
   }
 }
 

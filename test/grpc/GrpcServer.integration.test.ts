@@ -55,7 +55,9 @@ describe("listening", () => {
       const reason = yield* reasonOf(serveOn("127.0.0.1", Number(address.split(":")[1])))
       assert.strictEqual(reason._tag, "AddressInUse")
       assert.include(reason.message, address)
-      assert.include(reason.message, "XDOORIA_SERVER_PORT")
+      for (const variable of ["XDOORIA_SERVER_PORT", "XDOORIA_<SERVICE>__SERVER_PORT"]) {
+        assert.include(reason.message, variable)
+      }
     }).pipe(Effect.provide(LoggerTest))
   )
 
