@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -26,11 +27,14 @@ export const EtcdConfig = Config.section(
     ),
     dialTimeout: Config.Seconds.pipe(
       Config.withDefault(5),
-      Schema.annotateKey({ description: "How long a connection may take, and a start without any member, in seconds" })
+      Schema.annotateKey({ description: "How long a start without any member goes on trying, in seconds" })
     ),
     requestTimeout: Config.Seconds.pipe(
       Config.withDefault(2),
-      Schema.annotateKey({ description: "How long one request to a member may take, in seconds" })
+      Schema.annotateKey({
+        description:
+          "How long one request to a member may take, connecting included; then the next member is asked, in seconds"
+      })
     ),
     username: Schema.String.pipe(
       Config.withDefault(""),
@@ -54,7 +58,10 @@ export const EtcdConfig = Config.section(
       Schema.annotate({ description: "PEM file with the key of our certificate" })
     )
   },
-  ({ dialTimeout, requestTimeout, tls, tlsCertFile, tlsKeyFile }) => [
+  ({ dialTimeout, password, requestTimeout, tls, tlsCertFile, tlsKeyFile }, env) => [
+    ...(env === "prod" && tls === "disable" && Redacted.value(password) !== ""
+      ? [{ field: "tls" as const, expected: "server or mutual in prod, as the password would go in plain text" }]
+      : []),
     ...(["dialTimeout", "requestTimeout"] as const)
       .filter((field) => {
         const seconds = Duration.toSeconds({ dialTimeout, requestTimeout }[field])

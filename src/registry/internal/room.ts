@@ -113,9 +113,12 @@ export const make = (
       panicThreshold: settings.panicThreshold,
       required: settings.required
     }
+    // Whoever follows its own key has one lease to lose, and reads a few keys: it does not wait a minute for what a server
+    // forgot to tell.
+    const own = { ...options, resyncMillis: Math.min(options.resyncMillis, options.ttlMillis) }
     const { resolver, watch } = yield* makeViews(store, options)
-    const register = yield* makeRegistrations(store, options)
-    const leader = yield* Elections.make(store, options)
+    const register = yield* makeRegistrations(store, own)
+    const leader = yield* Elections.make(store, own)
     let isClosed = false
     yield* Effect.addFinalizer(() => Effect.sync(() => (isClosed = true)))
     const discover = (name: string): Effect.Effect<Endpoints, RegistryError> =>

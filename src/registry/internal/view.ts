@@ -145,15 +145,16 @@ class View {
     this.lost = new Map([...[...this.lost].filter(([, { at }]) => at >= since), ...gone])
     const before = this.known.size - countSkipped(this.known.values()) + this.lost.size
     if (before < leastInstances || this.lost.size <= this.options.panicThreshold * before) return this.confirm(revision)
+    const isFirst = this.held.size === 0
     const panic = [...this.lost]
     for (const [key, one] of panic) this.held.set(key, one)
     const release = Effect.suspend(() => {
       for (const [key, one] of panic) if (this.held.get(key) === one) this.held.delete(key)
       return this.publish({ ...this.latest.current!, ...this.endpoints() })
     })
-    return Effect.logWarning(
-      `registry: ${panic.length} of ${before} instances of ${this.name} have vanished at once`
-    ).pipe(
+    const line = `registry: ${panic.length} of ${before} instances of ${this.name} have vanished at once`
+    // More of one outage is told by what is held.
+    return (isFirst ? Effect.logWarning(line) : Effect.void).pipe(
       Effect.andThen(Effect.forkIn(Effect.delay(release, this.options.ttlMillis), this.scope)),
       Effect.andThen(this.confirm(revision))
     )
