@@ -1,15 +1,13 @@
 import type { PgClient } from "@effect/sql-pg/PgClient"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlClient } from "effect/sql/SqlClient"
 import type { Auth } from "../auth/Auth.ts"
 import type { AuthError } from "../auth/AuthError.ts"
 import type { Lockout } from "../auth/Lockout.ts"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
 import type { Leaderboard } from "../leaderboard/Leaderboard.ts"
-import type { EmbeddedServer } from "../pg/internal/Server.ts"
 import * as Pg from "../pg/Pg.ts"
 import type { PgError } from "../pg/PgError.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
@@ -64,14 +62,10 @@ const loadLive: Effect.Effect<() => Infra> = Effect.map(
     })
 )
 
-/** The PostgreSQL server of this process. */
-class PgServer extends Context.Service<PgServer, EmbeddedServer>()("xdooria/services/PgServer") {}
-
 /** Servers of our own: one set for all services of the process, of which each has a database of its own. */
 const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
   Effect.all([
-    Effect.promise(() => import("../pg/internal/Server.ts")),
-    Effect.promise(() => import("../pg/PgLive.ts")),
+    Effect.promise(() => import("../pg/PgEmbedded.ts")),
     Effect.promise(() => import("../leaderboard/LeaderboardEmbedded.ts")),
     Effect.promise(() => import("../session/SessionEmbedded.ts")),
     Effect.promise(() => import("../auth/AuthEmbedded.ts")),
@@ -80,8 +74,7 @@ const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
     Layer.makeMemoMap
   ]),
   ([
-    { startServer },
-    { layerLive },
+    { PgServer, PgServerEmbedded },
     { LeaderboardEmbedded },
     { SessionEmbedded },
     { AuthEmbedded },
@@ -92,17 +85,12 @@ const loadEmbedded: Effect.Effect<() => Infra> = Effect.map(
     // The first service that takes a room starts it, with its configuration; it ends with the last.
     const shared = <A, E>(room: Layer.Layer<A, E>): Layer.Layer<A, E> =>
       Layer.effectContext(Effect.flatMap(Effect.scope, (scope) => Layer.buildWithMemoMap(room, memoMap, scope)))
-    const server = shared(Layer.effect(PgServer, startServer))
     const database = Effect.gen(function* () {
-      const { pid: _, ...server } = yield* PgServer
-      const name = `xdooria_${(yield* Config.Current).service}`
-      yield* Effect.flatMap(SqlClient, (sql) => Pg.run(sql`CREATE DATABASE ${sql(name)}`)).pipe(
-        Effect.provide(layerLive({ ...server, tls: "disable", maxConns: 1 }))
-      )
-      return layerLive({ ...(yield* Config.get(Pg.PgConfig)), ...server, tls: "disable", database: name })
+      const { layerDatabase } = yield* PgServer
+      return layerDatabase(`xdooria_${(yield* Config.Current).service}`, yield* Config.get(Pg.PgConfig))
     })
     return () => ({
-      pg: Layer.unwrap(database).pipe(Layer.provide(server)),
+      pg: Layer.unwrap(database).pipe(Layer.provide(shared(PgServerEmbedded))),
       leaderboard: shared(LeaderboardEmbedded),
       session: shared(SessionEmbedded),
       auth: shared(AuthEmbedded),

@@ -1,4 +1,6 @@
 import { assert, it } from "@effect/vitest"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,6 +17,7 @@ import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { PgError } from "xdooria/pg"
+import { makeServer, PgServer, PgServerEmbedded } from "xdooria/pg/embedded"
 import { layerLive } from "xdooria/pg/live"
 import * as Server from "../../src/pg/internal/Server.ts"
 import * as RealServer from "../support/RealServer.ts"
@@ -241,6 +244,47 @@ RealServer.embedded("an embedded server", () => {
       const rows = SqlClient.SqlClient.use((sql) => sql`SELECT * FROM kept`)
       assert.deepStrictEqual(yield* Effect.provide(rows, layerLive(again)), [{ one: 1 }])
     })
+  )
+})
+
+RealServer.embedded("a server of several databases", () => {
+  /** Writes a row down, and gives all rows that are there, and where. */
+  const write = (row: string) =>
+    Effect.gen(function* () {
+      const { config } = yield* PgClient.PgClient
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`INSERT INTO rows VALUES (${row})`
+      const rows = yield* sql<{ readonly row: string }>`SELECT row FROM rows ORDER BY row`
+      return { host: config.host, database: config.database, rows: rows.map(({ row }) => row) }
+    })
+  const prepare = SqlClient.SqlClient.use((sql) => sql`CREATE TABLE rows (row text PRIMARY KEY)`)
+
+  it.live("gives each its own, and the same to all who ask for one name", () =>
+    Effect.gen(function* () {
+      const { layerDatabase } = yield* PgServer
+      yield* Effect.provide(prepare, layerDatabase("one"))
+      yield* Effect.provide(prepare, layerDatabase(`t"w o`, { maxConns: 2 }))
+      const first = yield* Effect.provide(write("a"), layerDatabase("one"))
+      const { host } = first
+      assert.deepStrictEqual(first, { host, database: "one", rows: ["a"] })
+      const other = yield* Effect.provide(write("b"), layerDatabase(`t"w o`))
+      assert.deepStrictEqual(other, { host, database: `t"w o`, rows: ["b"] })
+      assert.deepStrictEqual(yield* Effect.provide(write("c"), layerDatabase("one")), { ...first, rows: ["a", "c"] })
+    }).pipe(Effect.provide(PgServerEmbedded), Effect.provideService(References.MinimumLogLevel, "Error"))
+  )
+
+  it.live("makes one database for those who ask for a new name at once, and ends with its scope", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { layerDatabase } = yield* Scope.provide(makeServer, scope)
+      const built = yield* Effect.forEach(["a", "b", "c", "d"], () => Layer.build(layerDatabase("new")), {
+        concurrency: "unbounded"
+      }).pipe(Scope.provide(scope))
+      const { host } = Context.get(built[0]!, PgClient.PgClient).config
+      assert.isTrue(existsSync(host!))
+      yield* Scope.close(scope, Exit.void)
+      assert.isFalse(existsSync(host!))
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "Error"))
   )
 })
 
