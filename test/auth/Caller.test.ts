@@ -4,11 +4,11 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Auth, playerOf, requireRole } from "xdooria/auth"
 import { layerEmbedded } from "xdooria/auth/embedded"
-import { Authenticator, type Call, Principal } from "xdooria/grpc"
+import { Authenticator, Grpc, Principal } from "xdooria/grpc"
 import { fresh } from "./AuthContract.ts"
 
 /** A call with this in `authorization`, or without it. */
-const callOf = (authorization?: string): Call["Service"] => {
+const callOf = (authorization?: string): Grpc.Call["Service"] => {
   const get = (name: string) => (name === "authorization" && authorization !== undefined ? [authorization] : [])
   return {
     method: "test.Service/Method",

@@ -4,8 +4,8 @@ import { Auth, Lockout } from "xdooria/auth"
 import { layerEmbedded } from "xdooria/auth/embedded"
 
 // Where a service keeps its accounts is its own affair; here it is one.
-const passwordOf = (name: string, password: string) =>
-  name === "ann" && password === "correct horse" ? Effect.succeed("player-1") : Effect.fail("wrong password" as const)
+const passwordOf = (name: string, password: string): Effect.Effect<string, "wrong password"> =>
+  name === "ann" && password === "correct horse" ? Effect.succeed("player-1") : Effect.fail("wrong password")
 
 // A login: not after too many that failed, and with tokens at the end.
 const login = (account: string, password: string) =>
