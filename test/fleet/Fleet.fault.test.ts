@@ -1,4 +1,5 @@
 import { suite } from "../faults/suite.ts"
+import demos from "./Demo.faults.ts"
 import scenarios from "./Fleet.faults.ts"
 
-suite(scenarios)
+suite([...scenarios, ...demos])

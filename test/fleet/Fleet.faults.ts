@@ -47,8 +47,8 @@ const scaled: Params = {
 const full: Params = {
   services: ["auth", "game", "game", "game", "gateway", "gateway"],
   players: 50,
-  reads: 200,
-  writes: 50,
+  reads: 100,
+  writes: 20,
   millis: 40_000,
   faultAtMillis: 5_000,
   faultMillis: 15_000
@@ -198,9 +198,6 @@ const underLoad = (
     }
   })
 
-const of = ({ instances }: Fleet.Fleet, service: Fleet.ServiceName) =>
-  instances.filter((instance) => instance.service === service)
-
 /** Those that may go: all, unless there is one only. */
 const others = (instances: ReadonlyArray<Fleet.Instance>) => (instances.length > 1 ? instances : [])
 
@@ -231,9 +228,12 @@ const rolled = Fault.scenario({
   full,
   run: (params) =>
     underLoad(params, (fleet) =>
-      Effect.map(Effect.forEach([...of(fleet, "game"), ...others(of(fleet, "gateway"))], roll), (ended) => ({
-        slowestExit: Math.max(...ended.map(({ millis }) => millis))
-      }))
+      Effect.map(
+        Effect.forEach([...Fleet.of(fleet, "game"), ...others(Fleet.of(fleet, "gateway"))], roll),
+        (ended) => ({
+          slowestExit: Math.max(...ended.map(({ millis }) => millis))
+        })
+      )
     ),
   judge: (measured) => [
     ...complaintsOf(measured, 2_000),
@@ -252,9 +252,9 @@ const killed = Fault.scenario({
   run: (params) =>
     underLoad(params, (fleet) =>
       Effect.gen(function* () {
-        yield* of(fleet, "game")[0]!.kill
+        yield* Fleet.of(fleet, "game")[0]!.kill
         yield* Effect.sleep(params.faultMillis)
-        yield* of(fleet, "gateway")[0]!.kill
+        yield* Fleet.of(fleet, "gateway")[0]!.kill
       })
     ),
   judge: (measured) => complaintsOf(measured, 2_000)
@@ -270,8 +270,8 @@ const frozen = Fault.scenario({
   run: (params) =>
     underLoad(params, (fleet) =>
       Effect.gen(function* () {
-        yield* frozenFor(of(fleet, "game")[0]!, params.faultMillis)
-        yield* frozenFor(of(fleet, "gateway")[0]!, params.faultMillis)
+        yield* frozenFor(Fleet.of(fleet, "game")[0]!, params.faultMillis)
+        yield* frozenFor(Fleet.of(fleet, "gateway")[0]!, params.faultMillis)
       })
     ),
   judge: (measured) => complaintsOf(measured, 9_000)

@@ -41,6 +41,10 @@ export interface Fleet {
   ) => Effect.Effect<Instance, never, Scope.Scope>
 }
 
+/** The instances of a service. */
+export const of = ({ instances }: Fleet, service: ServiceName): ReadonlyArray<Instance> =>
+  instances.filter((instance) => instance.service === service)
+
 const instanceOf = Effect.fnUntraced(function* (
   service: ServiceName,
   port: number,
@@ -98,6 +102,7 @@ export const start = Effect.fnUntraced(function* (
     XDOORIA_DATABASE_PASSWORD: postgres.password,
     XDOORIA_AUTH_SECRET: "a secret of the tests, of 32 bytes and more",
     XDOORIA_GRPC_TRUSTED_PROXIES: "127.0.0.1",
+    XDOORIA_LOG_LEVEL: "info",
     ...variables
   }
   const databases: Readonly<Record<ServiceName, string>> = {
