@@ -107,8 +107,7 @@ export const makeLive = (
           return yield* new GrpcError({ reason })
         }
         const names = services.map(({ api }) => api.name)
-        const { waited } = yield* Lateness.watch
-        const made = yield* Serve.make(services, serveOptions, options, waited)
+        const made = yield* Serve.make(services, serveOptions, options, yield* Lateness.watch)
         core = made
         for (const path of made.paths) ours.add(path)
         Native.register(native, ours)

@@ -13,11 +13,10 @@ import { seeded } from "../support/Seeded.ts"
 
 const seeds = [1, 2, 3, 4, 5]
 const unlimited = Number.POSITIVE_INFINITY
-const never = () => 0
 
 describe("a limit on calls at once", () => {
   it("lets in so many, and one more for each that ends", () => {
-    const limiter = Concurrency.make({ limit: 3, clock: manualClock().clock, waited: never })
+    const limiter = Concurrency.make({ limit: 3, clock: manualClock().clock, lateness: undefined })
     const taken = Array.from({ length: 5 }, () => limiter.tryAcquire())
     assert.deepStrictEqual(taken, [true, true, true, false, false])
     limiter.release(1, "ok")
@@ -30,7 +29,7 @@ describe("a limit on calls at once", () => {
       const random = seeded(seed)
       const { clock, time } = manualClock()
       const most = 1 + Math.floor(random() * 50)
-      const limiter = Concurrency.make({ limit: most, clock, waited: never })
+      const limiter = Concurrency.make({ limit: most, clock, lateness: undefined })
       let inside = 0
       for (let step = 0; step < 4000; step++) {
         time.millis += random() * 20
@@ -197,7 +196,7 @@ describe("calls that do not queue", () => {
 
   it("are let in when a burst follows on a quiet time after an overload", () => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
+    const limiter = Concurrency.make({ limit: 100, clock, lateness: undefined })
     const overload = (millis: number) => {
       for (let i = 0; i < 200; i++) {
         limiter.tryAcquire()
@@ -217,7 +216,7 @@ describe("calls that do not queue", () => {
 describe("calls that were cut short", () => {
   const served = (millis: number, outcome: "ok" | "dropped") => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
+    const limiter = Concurrency.make({ limit: 100, clock, lateness: undefined })
     for (let i = 0; i < 1000; i++) {
       limiter.tryAcquire()
       time.millis += 3
@@ -233,7 +232,7 @@ describe("calls that were cut short", () => {
 
   it("say nothing when they were given up early", () => {
     const { clock, time } = manualClock()
-    const limiter = Concurrency.make({ limit: 100, clock, waited: never })
+    const limiter = Concurrency.make({ limit: 100, clock, lateness: undefined })
     const serve = (millis: number, outcome: "ok" | "dropped") => {
       for (let i = 0; i < 1000; i++) {
         limiter.tryAcquire()

@@ -90,7 +90,7 @@ export const simulate = (limit: number, phases: ReadonlyArray<Phase>, seed = 1):
   const random = seeded(seed)
   const { clock, time } = manualClock()
   const lateness = new Lateness.Lateness(clock)
-  const limiter = Concurrency.make({ limit, clock, waited: lateness.waited })
+  const limiter = Concurrency.make({ limit, clock, lateness })
   let look = Lateness.period
   // The latest first, so that the next is at the end.
   const running: Array<Ending> = []

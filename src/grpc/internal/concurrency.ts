@@ -3,6 +3,7 @@
 // the time that grows. So the limit follows the latency.
 import type * as Clock from "effect/Clock"
 import { monotonicMillis } from "./clock.ts"
+import { type Lateness, quietMillis } from "./lateness.ts"
 
 /** A window is looked at after so long, when it has the samples of which a median says something. */
 const windowMillis = 50
@@ -10,8 +11,6 @@ const windowSamples = 40
 /** When calls are rare it has to do with what there is. */
 const longWindowMillis = 1000
 const longWindowSamples = 20
-/** When nothing was inside for so long, what was before it is forgotten. */
-const quietMillis = 1000
 
 /** Calls are taken to queue from twice the handler's own time on; a few milliseconds more are the process's, not its. */
 const tolerance = 2
@@ -120,18 +119,18 @@ export interface Limiter {
  * What a limiter goes by.
  *
  * - `limit`: the most calls inside at once, 1 or more; as long as nothing queues it is the limit
- * - `waited`: as that of `Lateness`; a process that is never late gives 0
+ * - `lateness`: told while calls are inside; none when the process is never late
  */
 export interface Options {
   readonly limit: number
   readonly clock: Clock.Clock
-  readonly waited: () => number
+  readonly lateness: Lateness | undefined
 }
 
 class AdaptiveLimiter implements Limiter {
   readonly #most: number
   readonly #clock: Clock.Clock
-  readonly #waited: () => number
+  readonly #lateness: Lateness | undefined
   readonly #window = new Window()
   #limit: number
   #inside = 0
@@ -151,13 +150,13 @@ class AdaptiveLimiter implements Limiter {
   #isSettled = false
   #tryAt = Infinity
 
-  constructor({ clock, limit, waited }: Options) {
+  constructor({ clock, lateness, limit }: Options) {
     this.#most = limit
     this.#limit = limit
     this.#clock = clock
-    this.#waited = waited
+    this.#lateness = lateness
     this.#quietSince = monotonicMillis(clock)
-    this.#window.restart(this.#quietSince, waited())
+    this.#window.restart(this.#quietSince, this.#waited())
   }
 
   readonly limit = (): number => Math.floor(this.#limit)
@@ -174,7 +173,10 @@ class AdaptiveLimiter implements Limiter {
 
   readonly release = (latencyMillis: number, outcome: "ok" | "dropped"): void => {
     this.#inside--
-    if (this.#inside === 0) this.#quietSince = monotonicMillis(this.#clock)
+    if (this.#inside === 0) {
+      this.#quietSince = monotonicMillis(this.#clock)
+      this.#lateness?.leave()
+    }
     // A caller that gave up early says nothing of the handler.
     if (outcome === "dropped" && latencyMillis < targetOf(this.#own?.median ?? 0, this.#latest)) return
     const window = this.#window
@@ -189,8 +191,13 @@ class AdaptiveLimiter implements Limiter {
     }
   }
 
+  #waited(): number {
+    return this.#lateness?.waited() ?? 0
+  }
+
   /** After a quiet time the limit is that of another time: it says nothing of a burst now. */
   #wake(): void {
+    this.#lateness?.enter()
     const now = monotonicMillis(this.#clock)
     const quiet = now - this.#quietSince
     if (quiet < quietMillis) return

@@ -14,6 +14,7 @@ import { monotonicMillis } from "./clock.ts"
 import * as Concurrency from "./concurrency.ts"
 import { refusal } from "./failure.ts"
 import * as Health from "./health.ts"
+import type { Lateness } from "./lateness.ts"
 import * as Observe from "./observe.ts"
 import * as Peer from "./peer.ts"
 import * as Route from "./route.ts"
@@ -88,7 +89,7 @@ const targetsOf = (
   services: ReadonlyArray<Service>,
   health: Service,
   settings: GrpcSettings,
-  waited: () => number,
+  lateness: Lateness | undefined,
   context: Context.Context<never>
 ): Effect.Effect<ReadonlyMap<string, Call.Target>, GrpcError> => {
   const targets = new Map<string, Call.Target>()
@@ -111,7 +112,7 @@ const targetsOf = (
         limiter:
           isOurs || requestStream || responseStream
             ? undefined
-            : Concurrency.make({ limit: concurrencyLimit, clock, waited })
+            : Concurrency.make({ limit: concurrencyLimit, clock, lateness })
       })
     }
   }
@@ -121,20 +122,20 @@ const targetsOf = (
 /**
  * Makes a server of services on the context of the caller. Fails with InvalidService.
  *
- * - `waited`: as that of `Lateness`, when the process can be late
+ * - `lateness`: when the process can be late
  */
 export const make = (
   services: ReadonlyArray<Service>,
   options: ServeOptions,
   settings: GrpcSettings,
-  waited: () => number = () => 0
+  lateness?: Lateness
 ): Effect.Effect<Core, GrpcError> =>
   Effect.gen(function* () {
     const names = services.map(({ api }) => api.name)
     const stranger = Object.keys(options.health ?? {}).find((name) => !names.includes(name))
     if (stranger !== undefined) return yield* invalid(`the health of ${stranger}, which is not among the services`)
     const health = Health.make(names, options.health)
-    const targets = yield* targetsOf(services, health.service, settings, waited, yield* Effect.context<never>())
+    const targets = yield* targetsOf(services, health.service, settings, lateness, yield* Effect.context<never>())
     const calls: Calls.Calls = {
       clock: yield* Clock.Clock,
       open: new Set(),
