@@ -1181,7 +1181,10 @@ export const AuthServiceService = {
     responseSerialize: (value: UnbanResponse): Buffer => encode(UnbanResponse, value),
     responseDeserialize: (value: Buffer): UnbanResponse => UnbanResponse.decode(value),
   },
-  /** Says whose token the caller shows. */
+  /**
+   * Says whose token the caller shows. A player whom another service has named has no account here: then the name is
+   * empty and created_at 0.
+   */
   whoami: {
     path: "/auth.AuthService/Whoami" as const,
     requestStream: false as const,
@@ -1210,7 +1213,10 @@ export interface AuthServiceServer extends UntypedServiceImplementation {
   ban: handleUnaryCall<BanRequest, BanResponse>;
   /** Ends a ban. Needs role `admin`. */
   unban: handleUnaryCall<UnbanRequest, UnbanResponse>;
-  /** Says whose token the caller shows. */
+  /**
+   * Says whose token the caller shows. A player whom another service has named has no account here: then the name is
+   * empty and created_at 0.
+   */
   whoami: handleUnaryCall<WhoamiRequest, WhoamiResponse>;
 }
 

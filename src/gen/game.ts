@@ -2240,7 +2240,10 @@ export const GameServiceService = {
     responseSerialize: (value: GetAroundResponse): Buffer => encode(GetAroundResponse, value),
     responseDeserialize: (value: Buffer): GetAroundResponse => GetAroundResponse.decode(value),
   },
-  /** The caller's player with its account, which the auth service knows. */
+  /**
+   * The caller's player with its account, which the auth service knows. NOT_FOUND when there is no player, or no account:
+   * another service has named the player then.
+   */
   getProfile: {
     path: "/game.GameService/GetProfile" as const,
     requestStream: false as const,
@@ -2321,7 +2324,10 @@ export interface GameServiceServer extends UntypedServiceImplementation {
   getRank: handleUnaryCall<GetRankRequest, GetRankResponse>;
   /** A player among its neighbours. NOT_FOUND when it has no score on the board. */
   getAround: handleUnaryCall<GetAroundRequest, GetAroundResponse>;
-  /** The caller's player with its account, which the auth service knows. */
+  /**
+   * The caller's player with its account, which the auth service knows. NOT_FOUND when there is no player, or no account:
+   * another service has named the player then.
+   */
   getProfile: handleUnaryCall<GetProfileRequest, GetProfileResponse>;
   /** What a player has in each currency. */
   getWallet: handleUnaryCall<GetWalletRequest, GetWalletResponse>;

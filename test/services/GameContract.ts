@@ -36,6 +36,7 @@ const accounts = Grpc.handlers(
       const { playerId, roles } = yield* Principal
       if (playerId === "profile.stored") return yield* new StorageUnavailable({ outcome: "not_applied" })
       if (playerId === "profile.broken") return yield* Effect.die("a bug")
+      if (playerId === "profile.unknown") return { account: { playerId, name: "", roles: [], createdAt: 0n } }
       return { account: { playerId, name: `name of ${playerId}`, roles: [...roles], createdAt: 1_700_000_000n } }
     })
   })
@@ -426,6 +427,8 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
         assert.strictEqual(yield* outcome(absent.getProfile({})), "PlayerNotFound")
         const broken = yield* joined("profile.broken")
         assert.strictEqual(yield* outcome(broken.getProfile({})), "AccountsUnavailable")
+        const unknown = yield* joined("profile.unknown")
+        assert.strictEqual(yield* outcome(unknown.getProfile({})), "AccountNotFound")
         const stored = yield* joined("profile.stored")
         assert.strictEqual(yield* outcome(stored.getProfile({})), "StorageUnavailable")
       })

@@ -6,7 +6,7 @@ import type { GrpcError } from "../../grpc/GrpcError.ts"
 import { Registry } from "../../registry/Registry.ts"
 import { AuthApi } from "../auth/api.ts"
 import type { StorageUnavailable } from "../errors.ts"
-import { AccountsUnavailable } from "./errors.ts"
+import { AccountNotFound, AccountsUnavailable } from "./errors.ts"
 
 /**
  * What the auth service knows of a caller.
@@ -24,9 +24,9 @@ export class Profiles extends Context.Service<
   {
     /**
      * The account of the caller of the call that is being served: the auth service is asked in its name. Fails with
-     * AccountsUnavailable when that does not answer.
+     * AccountNotFound when that has none, with AccountsUnavailable when that does not answer.
      */
-    readonly ofCaller: Effect.Effect<Profile, AccountsUnavailable | StorageUnavailable>
+    readonly ofCaller: Effect.Effect<Profile, AccountNotFound | AccountsUnavailable | StorageUnavailable>
   }
 >()("xdooria/services/game/Profiles") {}
 
@@ -35,7 +35,12 @@ export const ProfilesLive: Layer.Layer<Profiles, GrpcError, Registry | GrpcClien
   Profiles,
   Effect.map(Registry.client(AuthApi, { identity: "carry" }), (auth) => ({
     ofCaller: auth.whoami({}).pipe(
-      Effect.map(({ account }) => ({ accountName: account?.name ?? "", createdAt: account?.createdAt ?? 0n })),
+      Effect.flatMap(({ account }) =>
+        // Without an account it still says whose the token is.
+        account === undefined || account.name === ""
+          ? Effect.fail(new AccountNotFound())
+          : Effect.succeed({ accountName: account.name, createdAt: account.createdAt })
+      ),
       Effect.catchTag("GrpcError", (error) =>
         Effect.andThen(
           Effect.logWarning("the auth service does not answer", error.message),

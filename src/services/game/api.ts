@@ -6,6 +6,7 @@ import * as Grpc from "../../grpc/Grpc.ts"
 import { StorageUnavailable } from "../errors.ts"
 import { BoardName } from "./Boards.ts"
 import {
+  AccountNotFound,
   AccountsUnavailable,
   InsufficientFunds,
   ItemNotFound,
@@ -79,7 +80,7 @@ export const GameApi = Grpc.api(GameServiceService, {
     errors: [NotAllowed, PlayerNotRanked, StorageUnavailable],
     idempotent: true
   },
-  getProfile: { errors: [PlayerNotFound, AccountsUnavailable, StorageUnavailable], idempotent: true },
+  getProfile: { errors: [PlayerNotFound, AccountNotFound, AccountsUnavailable, StorageUnavailable], idempotent: true },
   getWallet: {
     request: Schema.Struct({ playerId }),
     errors: [NotAllowed, PlayerNotFound, StorageUnavailable],

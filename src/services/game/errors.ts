@@ -43,6 +43,13 @@ export class ItemNotFound extends Grpc.TaggedError<ItemNotFound>()(
   { status: "NOT_FOUND" }
 ) {}
 
+/** The auth service has no account of the caller: another service has named the player. */
+export class AccountNotFound extends Grpc.TaggedError<AccountNotFound>()(
+  "AccountNotFound",
+  {},
+  { status: "NOT_FOUND" }
+) {}
+
 /** The auth service could not be asked. */
 export class AccountsUnavailable extends Grpc.TaggedError<AccountsUnavailable>()(
   "AccountsUnavailable",
