@@ -29,7 +29,7 @@ export interface HealthCheckResponse {
 export interface CreatePlayerRequest {
   /** Whose, wherever a request has it: the caller's when empty, another's needs role `game-master` */
   playerId: string;
-  /** 1 to 32 characters, no control characters */
+  /** 1 to 32 characters that can be seen, without blanks at its ends */
   name: string;
 }
 

@@ -304,6 +304,8 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
         const { account, as, auth, name, plain, tokens } = yield* registered
         const { playerId } = account
         yield* session.login({ playerId, gateway: "g1", token: Redacted.make("any") })
+        const withNul = auth.ban({ playerId, seconds: 0n, reason: "a\u0000" }, root.as)
+        assert.strictEqual(yield* reason(withNul), "InvalidArgument")
         yield* auth.ban({ playerId, seconds: 0n, reason: "bots" }, root.as)
         assert.strictEqual(yield* reason(auth.whoami({}, as(tokens.accessToken))), "Unauthenticated")
         const refreshed = yield* failure(auth.refresh({ refreshToken: tokens.refreshToken }, plain))

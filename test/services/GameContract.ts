@@ -229,14 +229,20 @@ export const suite = (name: string, transport: Transport, infra: Infra) =>
       })
     )
 
-    it.effect.each([{ name: "" }, { name: "\u0000" }, { name: "a\u001b[31m" }, { name: "x".repeat(33) }])(
-      "refuses a name that is empty, too long or has control characters (%#)",
-      ({ name }) =>
-        Effect.gen(function* () {
-          const game = yield* connect()
-          const [violation] = yield* violationsOf(game.createPlayer({ playerId: "named", name }))
-          assert.strictEqual(violation?.field, "name")
-        })
+    it.effect.each([
+      { name: "" },
+      { name: "\u0000" },
+      { name: "a\u001b[31m" },
+      { name: "x".repeat(33) },
+      { name: "  " },
+      { name: "\u3164" },
+      { name: "a " }
+    ])("refuses a name that is empty, too long, not to be seen or has control characters (%#)", ({ name }) =>
+      Effect.gen(function* () {
+        const game = yield* connect()
+        const [violation] = yield* violationsOf(game.createPlayer({ playerId: "named", name }))
+        assert.strictEqual(violation?.field, "name")
+      })
     )
 
     it.effect.each([{ amount: 0n }, { amount: -1n }, { amount: 1_000_001n }, { amount: -(2n ** 63n) }])(

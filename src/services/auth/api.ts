@@ -64,7 +64,9 @@ export const AuthApi = Grpc.api(AuthServiceService, {
       seconds: Schema.BigInt.check(
         Schema.isBetweenBigInt({ minimum: 0n, maximum: 3_155_760_000n }, { expected: "0 to 3155760000 seconds" })
       ),
-      reason: Schema.String.check(Schema.isMaxLength(256))
+      reason: Schema.String.check(
+        Schema.isPattern(/^\P{Cc}{0,256}$/u, { expected: "up to 256 characters, none of them a control character" })
+      )
     }),
     errors: [NotAllowed, StorageUnavailable],
     idempotent: true

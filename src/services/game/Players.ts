@@ -14,7 +14,9 @@ import type { Amount, Money } from "./Money.ts"
 
 /** The name that other players see. */
 export const PlayerName = Schema.String.check(
-  Schema.isPattern(/^\P{C}{1,32}$/u, { expected: "1 to 32 characters, none of them a control character" })
+  Schema.isPattern(/^(?!\p{White_Space})(?:(?!\p{DI})\P{C}){1,32}(?<!\p{White_Space})$/u, {
+    expected: "1 to 32 characters that can be seen, without blanks at its ends"
+  })
 ).pipe(Schema.brand("PlayerName"))
 
 /** See {@link PlayerName}. */
