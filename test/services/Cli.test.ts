@@ -78,7 +78,7 @@ RealServer.embedded("xdooria on PgEmbedded", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("plays with many players, holds the services to their word, and tells when one is not kept", () =>
+  it.live("plays with many players, and finds that the services keep what they said", () =>
     Effect.gen(function* () {
       const serve = yield* ServeProcess.start([])
       const addr = yield* serve.address

@@ -9,7 +9,7 @@ import type { Board, Truth } from "./Truth.ts"
 const page = 100
 
 /** What the services hold of a player. */
-interface Held {
+export interface Held {
   readonly exp: bigint
   readonly level: number
   readonly balances: ReadonlyArray<Money>
