@@ -41,6 +41,11 @@ export class Call extends Context.Service<
     readonly setHeader: (name: string, value: string | Buffer) => Effect.Effect<void>
     /** Sends a metadata entry with the status, after the last response; name and value as for `setHeader`. */
     readonly setTrailer: (name: string, value: string | Buffer) => Effect.Effect<void>
+    /**
+     * Ends the call at once and interrupts its handler, whoever runs this: with CANCELLED, or by a reset where what was sent
+     * waits for a caller that does not read, so also of a call that has a status. Nothing happens when it is over.
+     */
+    readonly hangUp: Effect.Effect<void>
   }
 >()("xdooria/grpc/Call") {}
 

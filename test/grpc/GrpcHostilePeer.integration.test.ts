@@ -4,10 +4,12 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as http2 from "node:http2"
-import { GrpcServer } from "xdooria/grpc"
+import { Grpc, GrpcServer } from "xdooria/grpc"
 import { LoggerTest, LogRecorder } from "xdooria/logger"
 import { GetPlayerRequest } from "../../src/gen/game.ts"
 import * as Health from "../../src/grpc/internal/health.ts"
@@ -96,6 +98,48 @@ describe("a peer", () => {
       const { address } = yield* start(live({ maxDeadline: Duration.millis(300) }), served)
       const session = yield* frozen(address)
       assert.strictEqual(yield* unread(session, "/game.GameService/GetPlayer", "100m"), NGHTTP2_CANCEL)
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("that does not read a stream of responses is reset when its call is hung up", () =>
+    Effect.gen(function* () {
+      const log = yield* LogRecorder
+      const calls = yield* Queue.unbounded<Grpc.Call["Service"]>()
+      // The first goes out, the second one is held, the third waits for it.
+      const held = Effect.fnUntraced(function* (n: number) {
+        if (n === 3) yield* Queue.offer(calls, yield* Grpc.Call)
+        return large
+      })
+      const interrupted = yield* Deferred.make<void>()
+      const watch = () =>
+        Stream.ensuring(
+          Stream.concat(Stream.rechunk(Stream.mapEffect(Stream.range(1, 3), held), 1), Stream.never),
+          Deferred.succeed(interrupted, undefined)
+        )
+      const { address } = yield* start(live({ maxMessageSize: 100_000 }), streamHandlers({ watch }))
+      const session = yield* frozen(address)
+      const code = yield* Effect.forkChild(unread(session, "/game.StreamService/Watch", "1H"))
+      const { hangUp } = yield* Queue.take(calls)
+      yield* hangUp
+      assert.strictEqual(yield* Fiber.join(code), NGHTTP2_CANCEL)
+      yield* Deferred.await(interrupted)
+      yield* log.find(({ code }) => code === "CANCELLED")
+      // It is over: nothing is left to do.
+      yield* hangUp
+    }).pipe(Effect.provide(LoggerTest))
+  )
+
+  it.live("that reads what came before its call is hung up learns its status", () =>
+    Effect.gen(function* () {
+      const watch = () =>
+        Stream.concat(
+          Stream.make(response("one")),
+          Stream.fromEffectDrain(Effect.flatMap(Grpc.Call, ({ hangUp }) => Effect.andThen(hangUp, Effect.never)))
+        )
+      const { address } = yield* start(live(), streamHandlers({ watch }))
+      const reply = yield* (yield* Raw.connect(address)).call("/game.StreamService/Watch", request)
+      assert.deepStrictEqual([reply.status, reply.message], [1, "hung up"])
+      assert.isAbove(reply.body.length, 5)
     }).pipe(Effect.provide(LoggerTest))
   )
 

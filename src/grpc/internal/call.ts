@@ -33,6 +33,8 @@ const pastDeadline = refusal("DEADLINE_EXCEEDED", "deadline exceeded")
 // As a stream is mostly ended.
 const cancelled: Failure = { ...refusal("CANCELLED", "cancelled by the caller"), level: "Info" }
 
+const hungUp: Failure = { ...refusal("CANCELLED", "hung up"), level: "Info" }
+
 const overloaded = refusal("RESOURCE_EXHAUSTED", "overloaded")
 
 /** The rest is noise, and makes lines long. */
@@ -230,6 +232,10 @@ export class ServedCall implements ServerListener, OpenCall, Exchange {
 
   get setTrailer(): Call["Service"]["setTrailer"] {
     return (name, value) => this.#addEntry((this.#trailers ??= []), name, value)
+  }
+
+  get hangUp(): Call["Service"]["hangUp"] {
+    return Effect.sync(() => this.cut(hungUp))
   }
 
   // --- the fiber
