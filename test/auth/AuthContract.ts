@@ -293,12 +293,63 @@ export const suite = <E>(
           )
           assert.deepStrictEqual([...new Set(tags)], ["InvalidInput"], inspect(playerId))
         }
-        for (const roles of [[""], ["a,b"], ["a b"], ["x".repeat(65)], Array.from({ length: 17 }, () => "r")]) {
+        for (const roles of [
+          [""],
+          ["."],
+          ["admin", ".."],
+          ["a,b"],
+          ["a b"],
+          [","],
+          ["admin\n"],
+          ["x".repeat(65)],
+          Array.from({ length: 17 }, () => "r")
+        ]) {
           assert.strictEqual(yield* tagOf(auth.issue({ playerId: "p", roles })), "InvalidInput", inspect(roles))
+        }
+        for (const family of [
+          "",
+          "f",
+          "\ud800",
+          "a b",
+          "x".repeat(23),
+          "x".repeat(2_000_000),
+          `${identity.family}\n`
+        ]) {
+          assert.strictEqual(yield* tagOf(auth.logout({ ...identity, family })), "InvalidInput", inspect(family))
         }
         const longest = { playerId: "A_b.c-9".padEnd(64, "x"), roles: Array.from({ length: 16 }, () => "r".repeat(64)) }
         const tokens = yield* auth.issue(longest)
         assert.deepStrictEqual((yield* auth.verify((yield* auth.refresh(tokens.refresh)).access)).roles, longest.roles)
+      })
+    )
+
+    it.effect("keeps roles as they are through refreshes, whatever they are called", () =>
+      Effect.gen(function* () {
+        const auth = yield* open()
+        for (const roles of [[], ["-"], ["-", "-"], ["_"], [".-"], ["-", "admin"], ["0"], ["a", "a"], ["__proto__"]]) {
+          const first = yield* auth.issue({ playerId: fresh("p"), roles })
+          const second = yield* auth.refresh(first.refresh)
+          const third = yield* auth.refresh(second.refresh)
+          for (const { access } of [first, second, third]) {
+            assert.deepStrictEqual((yield* auth.verify(access)).roles, roles)
+          }
+        }
+      })
+    )
+
+    it.effect("gives an identity that nobody changes for who asks next", () =>
+      Effect.gen(function* () {
+        const auth = yield* open({ plan: "verify" })
+        const second = yield* someSecond
+        const { access } = yield* auth.issue({ playerId: fresh("p"), roles: ["admin"] })
+        for (const token of [access, goToken(fresh("p"), second)]) {
+          const identity = yield* auth.verify(token)
+          const before = { ...identity, roles: [...identity.roles] }
+          assert.throws(() => (identity.roles as Array<string>).push("owner"), TypeError)
+          assert.throws(() => Object.assign(identity, { playerId: "other", expiresAt: Infinity }), TypeError)
+          assert.deepStrictEqual({ ...(yield* auth.verify(token)) }, before)
+          assert.deepStrictEqual({ ...auth.recall(Redacted.value(token))! }, before)
+        }
       })
     )
 

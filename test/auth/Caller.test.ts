@@ -39,7 +39,8 @@ describe("Auth.layerAuthenticator", () => {
       for (const [authorization, problem] of [
         [undefined, "no authorization"],
         [`Bearer ${text}`, "the token was revoked (ended)"],
-        [`bearer ${text}`, "the token cannot be read"],
+        [`bearer ${text}`, "the token was revoked (ended)"],
+        [`Basic ${text}`, "the token cannot be read"],
         [`Bearer ${Redacted.value(tokens.refresh)}`, "the token cannot be read"]
       ] as const) {
         const error = yield* Effect.flip(authenticate(callOf(authorization)))

@@ -29,8 +29,23 @@ export interface Verified extends Identity {
   readonly generation?: number
 }
 
+/** It is remembered, and given to everybody who asks: nobody changes it. */
+const frozen = (verified: Verified): Verified => {
+  Object.freeze(verified.roles)
+  return Object.freeze(verified)
+}
+
 /** Only dots are no part of a key of Redis. */
-const Name = Schema.String.check(Schema.isPattern(/^(?!\.+$)[A-Za-z0-9._-]{1,64}$/))
+const name = /^(?!\.+$)[A-Za-z0-9._-]{1,64}$/
+
+/** A player, a role, a login or a token. */
+export const Name = Schema.String.check(Schema.isPattern(name))
+
+/** How many roles a player may have. */
+export const mostRoles = 16
+
+/** Whether a text can be the id of a player, or a role: the same for who issues as for who verifies. */
+export const isName = (text: string): boolean => name.test(text)
 
 const Whole = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -42,7 +57,7 @@ const OwnClaims = Schema.Struct({
   sub: Name,
   player_id: Name,
   jti: Name,
-  roles: Schema.Array(Name).check(Schema.isMaxLength(16)),
+  roles: Schema.Array(Name).check(Schema.isMaxLength(mostRoles)),
   sid: Name,
   gen: Whole,
   ...times
@@ -117,15 +132,17 @@ export const verifyOwn = (claims: unknown, rules: Rules, now: number): Result.Re
     if (own.iss !== rules.issuer) return wrong("iss")
     if (own.aud !== rules.audience && !(Array.isArray(own.aud) && own.aud.includes(rules.audience))) return wrong("aud")
     if (own.player_id !== own.sub) return wrong("player_id")
-    return Result.map(inTime(own, longestOwn, rules, now), (time) => ({
-      playerId: own.sub,
-      roles: own.roles,
-      tokenId: own.jti,
-      family: own.sid,
-      generation: own.gen,
-      profile: "own",
-      ...time
-    }))
+    return Result.map(inTime(own, longestOwn, rules, now), (time) =>
+      frozen({
+        playerId: own.sub,
+        roles: own.roles,
+        tokenId: own.jti,
+        family: own.sid,
+        generation: own.gen,
+        profile: "own",
+        ...time
+      })
+    )
   })
 
 /** Reads the claims of a Go service's token. `text`: the token, which its id is made of. See {@link verifyOwn}. */
@@ -136,14 +153,16 @@ export const verifyPlan = (
   now: number
 ): Result.Result<Verified, AuthErrorReason> =>
   Result.flatMap(readPlan(claims), (plan) =>
-    Result.map(inTime(plan, rules.planTtl, rules, now), (time) => ({
-      playerId: plan.player_id,
-      roles: [],
-      // It has none, and two tokens of a player and a second are one.
-      tokenId: hash("sha256", text, "base64url"),
-      profile: "plan",
-      ...time
-    }))
+    Result.map(inTime(plan, rules.planTtl, rules, now), (time) =>
+      frozen({
+        playerId: plan.player_id,
+        roles: [],
+        // It has none, and two tokens of a player and a second are one.
+        tokenId: hash("sha256", text, "base64url"),
+        profile: "plan",
+        ...time
+      })
+    )
   )
 
 const timesOf = ({ accessTtl }: Rules, now: number) => {

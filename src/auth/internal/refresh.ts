@@ -5,6 +5,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { createHmac, hash, randomBytes } from "node:crypto"
 import { type AuthErrorReason, Malformed, Missing, TooLarge } from "../AuthError.ts"
+import { isName } from "./claims.ts"
 
 /** A refresh token, taken apart. */
 export interface RefreshToken {
@@ -16,14 +17,17 @@ export interface RefreshToken {
 /** Longer than any token of ours, of either kind. */
 const longest = 8_192
 
-const form = /^([A-Za-z0-9._-]{1,64})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/
+const form = /^(.{1,64})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/
+
+/** Whether a text can be the name of a login: as {@link first} makes them. */
+export const isFamily = (text: string): boolean => /^[A-Za-z0-9_-]{22}$/.test(text)
 
 /** Takes a text apart. Fails with `Missing`, `TooLarge` or `Malformed`. */
 export const parse = (text: string): Result.Result<RefreshToken, AuthErrorReason> => {
   if (text === "") return Result.fail(new Missing())
   if (text.length > longest) return Result.fail(new TooLarge())
   const [, playerId, family, secret] = form.exec(text) ?? []
-  return playerId === undefined || family === undefined || secret === undefined || /^\.+$/.test(playerId)
+  return playerId === undefined || family === undefined || secret === undefined || !isName(playerId)
     ? Result.fail(new Malformed({ problem: "it is not a refresh token" }))
     : Result.succeed({ playerId, family, secret })
 }

@@ -1,7 +1,8 @@
 // What is done to one player, and to one counter of failures, on Redis.
 //
 // A player is a hash, `xd:auth-player:<id>`: `generation`, `ban` (an instant, or `forever`), and `f:<family>` for each login:
-// `expires used current previous salt roles`, where `-` stands for nothing. Instants are milliseconds of the server's clock.
+// `expires used current previous salt roles`, where `-` stands for nothing; each role ends with a comma, so that it is never
+// that. Instants are milliseconds of the server's clock.
 import * as Result from "effect/Result"
 import * as Command from "../../redis/Command.ts"
 import type * as Key from "../../redis/Key.ts"
@@ -100,7 +101,7 @@ return {'kept', text(current), text(expires)}
   args: ({ digest, family, roles }: Login, { refreshTtl }: Keeping, floor: number) => [
     family,
     digest,
-    roles.length === 0 ? "-" : roles.join(","),
+    roles.length === 0 ? "-" : roles.map((role) => `${role},`).join(""),
     refreshTtl,
     floor
   ],
@@ -124,7 +125,7 @@ const renewal = ([tag, first, second, salt = "", roles = "-"]: ReadonlyArray<str
         generation: Number(first),
         refreshExpiresAt: Number(second),
         salt,
-        roles: roles === "-" ? [] : roles.split(",")
+        roles: roles === "-" ? [] : roles.split(",").filter((role) => role !== "")
       }
     case "expired":
       return { _tag: "Expired" }

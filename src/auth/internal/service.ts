@@ -5,20 +5,15 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { Auth, Identity, Subject, Tokens } from "../Auth.ts"
 import { AuthError, type AuthErrorReason, Banned, Expired, InvalidInput, Revoked, Unavailable } from "../AuthError.ts"
-import type { Verified } from "./claims.ts"
+import { isName, mostRoles, type Verified } from "./claims.ts"
 import * as Refresh from "./refresh.ts"
 import type { Barred, Kept, Store, Until } from "./store.ts"
 import type { AccessTokens } from "./tokens.ts"
 
 const fail = (reason: AuthErrorReason) => Effect.fail(new AuthError({ reason }))
 
-const name = /^[A-Za-z0-9._-]{1,64}$/
-
-/** Only dots are no part of a key. */
-const isPlayerId = (text: string): boolean => name.test(text) && !/^\.+$/.test(text)
-
 const checkPlayer = (playerId: string): Effect.Effect<void, AuthError> =>
-  isPlayerId(playerId)
+  isName(playerId)
     ? Effect.void
     : fail(new InvalidInput({ problem: "the player id is not 1 to 64 of A-Z a-z 0-9 . _ -, or only dots" }))
 
@@ -27,9 +22,18 @@ const forPlayer = (playerId: string, run: () => Effect.Effect<void, AuthError>) 
   Effect.flatMap(checkPlayer(playerId), run)
 
 const checkRoles = (roles: ReadonlyArray<string>): Effect.Effect<void, AuthError> =>
-  roles.length <= 16 && roles.every((role) => name.test(role))
+  roles.length <= mostRoles && roles.every(isName)
     ? Effect.void
-    : fail(new InvalidInput({ problem: "the roles are not up to 16, each 1 to 64 of A-Z a-z 0-9 . _ -" }))
+    : fail(
+        new InvalidInput({
+          problem: `the roles are not up to ${mostRoles}, each 1 to 64 of A-Z a-z 0-9 . _ -, or one is only dots`
+        })
+      )
+
+const checkFamily = (family: string): Effect.Effect<void, AuthError> =>
+  Refresh.isFamily(family)
+    ? Effect.void
+    : fail(new InvalidInput({ problem: "the family is not one that was issued: 22 of A-Z a-z 0-9 _ -" }))
 
 const banned = ({ until }: Barred): Banned => new Banned(until === "forever" ? {} : { until })
 
@@ -125,7 +129,11 @@ export const make = (
     recall,
     refresh,
     logout: ({ family, playerId }) =>
-      forPlayer(playerId, () => (family === undefined ? store.endAll(playerId) : store.endFamily(playerId, family))),
+      forPlayer(playerId, () =>
+        family === undefined
+          ? store.endAll(playerId)
+          : Effect.andThen(checkFamily(family), store.endFamily(playerId, family))
+      ),
     logoutAll: (playerId) => forPlayer(playerId, () => store.endAll(playerId)),
     ban: (playerId, until) => forPlayer(playerId, () => store.ban(playerId, untilOf(until))),
     unban: (playerId) => forPlayer(playerId, () => store.unban(playerId)),
