@@ -1,12 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { ConfigTest } from "xdooria/config"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { GrpcServerLive } from "xdooria/grpc/live"
 import { LoggerTest } from "xdooria/logger"
-import { faultsOf, type Held } from "../../src/cli/demo/reconcile.ts"
+import { faultsOf, type Held, reconcile } from "../../src/cli/demo/reconcile.ts"
+import type { Player } from "../../src/cli/demo/Player.ts"
 import { summaryOf } from "../../src/cli/demo/show.ts"
 import { kindOf, Tally } from "../../src/cli/demo/Tally.ts"
 import { Truth } from "../../src/cli/demo/Truth.ts"
@@ -135,6 +138,60 @@ describe("faultsOf", () => {
     const held = { ...kept, exp: 0n, items: new Map(), best: new Map(), ledger: [], balances: [gold("1.00")] }
     assert.strictEqual(faultsOf(truth, held).length, 7)
   })
+})
+
+/** A player whose services hold what is given. */
+const playerWith = (held: Held, rest: Partial<Player> = {}): Player => {
+  const game = {
+    getPlayer: () => Effect.succeed({ player: { exp: held.exp, level: held.level } }),
+    getWallet: () => Effect.succeed({ balances: held.balances }),
+    getInventory: () => Effect.succeed({ items: [...held.items].map(([item, quantity]) => ({ item, quantity })) }),
+    getRank: ({ board }: { readonly board: "arena" | "sprint" }) =>
+      Effect.succeed({ standing: { score: held.best.get(board) } }),
+    listLedger: ({ before, limit }: { readonly before: bigint; readonly limit: number }) => {
+      const entries = held.ledger.filter(({ id }) => before === 0n || id < before)
+      return Effect.succeed({ entries: entries.toReversed().slice(0, limit) })
+    }
+  }
+  const account = { call: (send: (options: object) => unknown) => send({}), game }
+  // Of a player this is what is asked for.
+  return { name: "ann", account, truth, pending: () => undefined, ...rest } as unknown as Player
+}
+
+describe("reconcile", () => {
+  it.effect("reads the whole ledger, page after page", () =>
+    Effect.gen(function* () {
+      const gifts = Array.from({ length: 250 }, (_, i) => entry(BigInt(i + 3), "gift", `c${i}`, "1.00", `${38 + i}.50`))
+      const ledger = [...kept.ledger, ...gifts]
+      assert.deepStrictEqual(yield* reconcile(playerWith({ ...kept, ledger, balances: [gold("287.50")] })), [])
+      const [fault] = yield* reconcile(playerWith({ ...kept, ledger, balances: [gold("288.50")] }))
+      assert.strictEqual(fault, "ann: has 288.50 gold, its ledger 287.5")
+    })
+  )
+
+  it.effect("first sends what was on its way again", () =>
+    Effect.gen(function* () {
+      const told = new Truth()
+      const change = { _tag: "Gain", requestId: "g", amount: 5n } as const
+      const player = playerWith(
+        { exp: 5n, level: 1, balances: [], ledger: [], items: new Map(), best: new Map() },
+        { truth: told, pending: () => change, settle: () => Effect.sync(() => told.gained("g", 5n, 0)) }
+      )
+      assert.deepStrictEqual(yield* reconcile(player), [])
+      assert.strictEqual(told.changes, 1)
+    })
+  )
+
+  it.effect("says when the services do not answer, or fail", () =>
+    Effect.gen(function* () {
+      const pending = () => ({ _tag: "Score", board: "arena", score: 1n }) as const
+      const failing = playerWith(kept, { pending, settle: () => Effect.fail({ _tag: "PlayerNotFound" }) })
+      assert.deepStrictEqual(yield* reconcile(failing), ["ann: it cannot be asked: PlayerNotFound"])
+      const silent = yield* Effect.forkChild(reconcile(playerWith(kept, { pending, settle: () => Effect.never })))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(silent), ["ann: the services gave no answer for 30 s"])
+    })
+  )
 })
 
 describe("what the demo says", () => {
