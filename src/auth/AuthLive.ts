@@ -19,7 +19,7 @@ import * as Log from "./internal/log.ts"
 import { type Revocation, Revocations } from "./internal/revocations.ts"
 import * as Scripts from "./internal/scripts.ts"
 import * as Service from "./internal/service.ts"
-import type { Keeping, Standing, Store, Until } from "./internal/store.ts"
+import type { Keeping, Store, Until } from "./internal/store.ts"
 import * as Tokens from "./internal/tokens.ts"
 import { Lockout } from "./Lockout.ts"
 
@@ -39,7 +39,11 @@ export const fromRedis = ({ reason }: RedisFailure): AuthError => {
 // The service lets no other id through.
 const playerKey = (playerId: string) => Result.getOrThrow(Key.make("xd:auth-player", playerId))
 
-const failureKey = ({ digest, of }: Counting.Name) => Result.getOrThrow(Key.make("xd:auth-failures", of, digest))
+/** The keys of failures, and of attempts that have not ended. */
+const attemptKeys = ({ digest, of }: Counting.Name) => {
+  const failures = Result.getOrThrow(Key.make("xd:auth-failures", of, digest))
+  return [failures, Key.beside(failures, "xd:auth-pending")] as const
+}
 
 const makeStore = (
   redis: Redis["Service"],
@@ -49,6 +53,12 @@ const makeStore = (
   limits: ReturnType<typeof Counting.limitsOf>
 ): Store => {
   const run = <A>(command: Command.Any<A>) => Effect.mapError(redis.run(command), fromRedis)
+
+  /** Several, wherever their keys are, in one round trip. */
+  const all = <A>(commands: ReadonlyArray<Command.Any<A>>) =>
+    Effect.flatMap(redis.batch(commands), (replies) => Effect.fromResult(Result.all(replies))).pipe(
+      Effect.mapError(fromRedis)
+    )
 
   /** What is stored has ended: it is no more good here, and the others are told. */
   const tell = (revocation: Revocation) =>
@@ -89,23 +99,11 @@ const makeStore = (
       Effect.uninterruptible(
         Effect.andThen(run(Scripts.Unban([playerKey(player)])), tell({ player, generation: 0, ban: 0 }))
       ),
-    standings: (names) =>
-      Effect.gen(function* () {
-        const replies = yield* redis.batch(names.map((name) => Scripts.ReadFailures([failureKey(name)])))
-        const standings: Array<Standing> = []
-        for (const [index, reply] of replies.entries()) {
-          const { count, leftMillis } = yield* Effect.fromResult(reply)
-          const isLocked = count >= limits[names[index]!.of].most && leftMillis > 0
-          standings.push({ isLocked, lockedMillis: isLocked ? leftMillis : 0 })
-        }
-        return standings
-      }).pipe(Effect.mapError(fromRedis)),
-    countFailure: (names) =>
-      Effect.flatMap(
-        redis.batch(names.map((name) => Scripts.CountFailure([failureKey(name)], limits[name.of]))),
-        (replies) => Effect.mapError(Effect.asVoid(Effect.fromResult(Result.all(replies))), fromRedis)
-      ),
-    forgetFailures: (name) => Effect.asVoid(run(Command.idempotent(Command.del(failureKey(name)))))
+    reserve: (names, id) => all(names.map((name) => Scripts.Reserve(attemptKeys(name), id, limits[name.of]))),
+    settle: (outcomes, id) =>
+      Effect.asVoid(
+        all(outcomes.map(([name, outcome]) => Scripts.Settle(attemptKeys(name), id, limits[name.of], outcome)))
+      )
   }
 }
 

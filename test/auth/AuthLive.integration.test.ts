@@ -5,14 +5,19 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
+import * as Scope from "effect/Scope"
 import { Cluster, type Redis as Driver } from "ioredis"
 import { Auth, type AuthError, type AuthSettings, Lockout, type Tokens } from "xdooria/auth"
 import { AuthLive, makeLive } from "xdooria/auth/live"
 import { ConfigTest } from "xdooria/config"
+import { Health } from "xdooria/health"
 import * as FaultProxy from "../support/FaultProxy.ts"
+import * as Recorder from "../support/Recorder.ts"
 import { client, driver, eventually, freshPrefix, type Options, single, suites } from "../support/RedisBackends.ts"
 import * as RealServer from "../support/RealServer.ts"
 import { fresh, goToken, reasonOf, secrets, standing, tagOf } from "./AuthContract.ts"
@@ -159,7 +164,8 @@ suites("AuthLive in several processes", (options) => {
         )
         const account = fresh("account")
         for (const [index, one] of services.entries()) {
-          yield* Context.get(one, Lockout).failed({ account, address: `10.0.0.${index}` })
+          const lockout = Context.get(one, Lockout)
+          yield* lockout.failed(yield* lockout.check({ account, address: `10.0.0.${index}` }))
         }
         const locked = Context.get(services[0]!, Lockout).check({ account, address: "10.0.0.9" })
         assert.strictEqual(yield* tagOf(locked), "LockedOut")
@@ -180,7 +186,8 @@ suites("AuthLive in several processes", (options) => {
         yield* auth.logout(yield* auth.verify(other.access))
         yield* auth.issue({ playerId: bannedId })
         yield* auth.ban(bannedId, "forever")
-        yield* lockout.failed({ account, address: "10.9.8.7" })
+        yield* lockout.failed(yield* lockout.check({ account, address: "10.9.8.7" }))
+        yield* lockout.check({ account, address: "10.9.8.7" })
         const found = yield* stored(options, prefix)
         const all = [...found].map(([key, { text }]) => `${key} ${text}`).join("\n")
         for (const tokens of [first, second, other]) {
@@ -284,7 +291,7 @@ RealServer.suite("redis", "AuthLive through a link that fails", (server) => {
         auth.logoutAll("p"),
         auth.ban("p", "forever"),
         auth.unban("p"),
-        Context.get(lenient, Lockout).check({ account: "a", address: "10.0.0.1" })
+        Effect.asVoid(Context.get(lenient, Lockout).check({ account: "a", address: "10.0.0.1" }))
       ] as ReadonlyArray<ReturnType<typeof auth.logoutAll>>) {
         assert.strictEqual(yield* tagOf(operation), "Unavailable")
       }
@@ -308,6 +315,43 @@ RealServer.suite("redis", "AuthLive through a link that fails", (server) => {
         )
       }
       assert.deepStrictEqual(yield* standing(auth, kept), ["good", "good"])
+    }).pipe(quiet, Effect.scoped)
+  )
+
+  it.live("is degraded while what is revoked is not known, and tells how old that is", () =>
+    Effect.gen(function* () {
+      const proxy = yield* FaultProxy.make({ ...server, seed: 4 })
+      const reports = yield* Recorder.make<string>()
+      const reporter = {
+        ...Health.Reporter.defaultValue(),
+        report: (name: string, { status }: Health.HealthState) =>
+          name === "auth" ? reports.record(status) : Effect.void,
+        forget: (name: string) => (name === "auth" ? reports.record("gone") : Effect.void)
+      }
+      const scope = yield* Scope.make()
+      yield* authOf(single({ host: "127.0.0.1", port: proxy.port }), freshPrefix()).pipe(
+        Effect.provideService(Health.Reporter, reporter),
+        Scope.provide(scope)
+      )
+      const age = Effect.map(Metric.snapshot, (all) => {
+        const found = all.find(({ id }) => id === "auth_revocations_age_seconds")
+        return found?.type === "Gauge" ? Number(found.state.value) : -1
+      })
+      assert.isTrue((yield* age) >= 0)
+      yield* proxy.blackhole
+      yield* reports.first((status) => status === "degraded")
+      yield* eventually(
+        "it gets older",
+        Effect.map(age, (seconds) => seconds > 1)
+      )
+      yield* proxy.heal
+      yield* reports.atLeast(2, (status) => status === "up")
+      yield* eventually(
+        "it is new again",
+        Effect.map(age, (seconds) => seconds < 1)
+      )
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* reports.all, ["up", "degraded", "up", "gone"])
     }).pipe(quiet, Effect.scoped)
   )
 

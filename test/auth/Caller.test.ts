@@ -16,7 +16,8 @@ const callOf = (authorization?: string): Grpc.Call["Service"] => {
     peer: { address: "127.0.0.1" },
     deadline: Infinity,
     setHeader: () => Effect.void,
-    setTrailer: () => Effect.void
+    setTrailer: () => Effect.void,
+    hangUp: Effect.void
   }
 }
 

@@ -1,7 +1,9 @@
 import { assert, layer as layerTest } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { randomUUID } from "node:crypto"
@@ -11,11 +13,19 @@ import { Backend, fresh, reasonOf, secrets } from "./AuthContract.ts"
 
 const attemptOf = (account = fresh("account"), address = fresh("address")) => ({ account, address })
 
-/** Whether it may be tried, or what is locked. */
+/** Whether it may be tried, or what is locked; an attempt that is only asked for is withdrawn. */
 const standing = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>) =>
-  Effect.catch(Effect.as(lockout.check(attempt), "open"), ({ reason }: AuthError) =>
+  Effect.catch(Effect.as(Effect.flatMap(lockout.check(attempt), lockout.withdrawn), "open"), ({ reason }: AuthError) =>
     Effect.succeed(reason._tag === "LockedOut" ? reason.of : reason._tag)
   )
+
+/** An attempt that fails. */
+const failOnce = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>) =>
+  Effect.flatMap(lockout.check(attempt), lockout.failed)
+
+/** An attempt that comes in. */
+const logIn = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>) =>
+  Effect.flatMap(lockout.check(attempt), lockout.succeeded)
 
 /** The promises of lockout. See the suite of tokens. */
 export const suite = <E>(
@@ -31,7 +41,7 @@ export const suite = <E>(
       Context.get(Lockout)
     )
   const fail = (lockout: Lockout["Service"], attempt: ReturnType<typeof attemptOf>, times: number) =>
-    Effect.repeat(lockout.failed(attempt), { times: times - 1 })
+    Effect.repeat(failOnce(lockout, attempt), { times: times - 1 })
 
   layerTest(layer, { excludeTestServices: clock === "live", timeout: "60 seconds" })(name, (it) => {
     it.effect("locks an account after so many failures, from wherever they come", () =>
@@ -41,7 +51,7 @@ export const suite = <E>(
         for (let failures = 0; failures < 3; failures++) {
           const attempt = attemptOf(account)
           assert.strictEqual(yield* standing(lockout, attempt), "open")
-          yield* lockout.failed(attempt)
+          yield* failOnce(lockout, attempt)
         }
         const attempt = attemptOf(account)
         assert.strictEqual(yield* standing(lockout, attempt), "account")
@@ -59,12 +69,13 @@ export const suite = <E>(
         const lockout = yield* open({ lockoutAccount: 3, lockoutAddress: 4 })
         const attempt = attemptOf()
         yield* fail(lockout, attempt, 2)
-        yield* lockout.succeeded(attempt)
-        yield* lockout.succeeded(attempt)
+        const reservation = yield* lockout.check(attempt)
+        yield* lockout.succeeded(reservation)
+        yield* lockout.succeeded(reservation)
         yield* fail(lockout, attempt, 1)
         assert.strictEqual(yield* standing(lockout, attempt), "open")
         // Who knows one password may not try at all the others with it.
-        yield* lockout.succeeded(attempt)
+        yield* logIn(lockout, attempt)
         yield* fail(lockout, attempt, 1)
         assert.strictEqual(yield* standing(lockout, attempt), "address")
       })
@@ -94,12 +105,13 @@ export const suite = <E>(
       Effect.gen(function* () {
         const lockout = yield* open({ lockoutAccount: 2, lockoutAccountWindow: Duration.seconds(2) })
         const attempt = attemptOf()
-        yield* lockout.failed(attempt)
+        yield* failOnce(lockout, attempt)
         yield* advance(1_200)
-        yield* lockout.failed(attempt)
+        const reservation = yield* lockout.check(attempt)
+        yield* lockout.failed(reservation)
         yield* advance(1_200)
-        // Failures that were on their way when it was locked do not prolong it.
-        yield* lockout.failed(attempt)
+        // Told twice, it does not prolong it.
+        yield* lockout.failed(reservation)
         assert.strictEqual(yield* standing(lockout, attempt), "account")
         yield* advance(1_200)
         assert.strictEqual(yield* standing(lockout, attempt), "open")
@@ -128,7 +140,7 @@ export const suite = <E>(
           ],
           [["unix:", "unix:", "unix:", "unix:"], ["unix:"], [""]]
         ] as const) {
-          for (const address of failed) yield* lockout.failed(attemptOf(undefined, address))
+          for (const address of failed) yield* failOnce(lockout, attemptOf(undefined, address))
           for (const address of same) {
             assert.strictEqual(yield* standing(lockout, attemptOf(undefined, address)), "address", address)
           }
@@ -143,7 +155,7 @@ export const suite = <E>(
       Effect.gen(function* () {
         const lockout = yield* open({ lockoutAccount: 1, lockoutAddress: 1 })
         const attempt = attemptOf()
-        yield* lockout.failed(attempt)
+        yield* failOnce(lockout, attempt)
         // An account is locked for a minute, an address for ten.
         assert.strictEqual(yield* standing(lockout, attempt), "address")
       })
@@ -155,9 +167,9 @@ export const suite = <E>(
         const attempt = attemptOf()
         yield* fail(lockout, attempt, 20)
         assert.strictEqual(yield* standing(lockout, attempt), "open")
-        yield* lockout.succeeded(attempt)
+        yield* logIn(lockout, attempt)
         const accounts = yield* open({ lockoutAccount: 2, lockoutAddress: 0 })
-        yield* fail(accounts, attempt, 20)
+        yield* fail(accounts, attempt, 2)
         assert.strictEqual(yield* standing(accounts, attempt), "account")
       })
     )
@@ -168,7 +180,7 @@ export const suite = <E>(
         const account = fresh("account")
         const failing = (count: number) =>
           Effect.all(
-            Array.from({ length: count }, () => lockout.failed(attemptOf(account))),
+            Array.from({ length: count }, () => failOnce(lockout, attemptOf(account))),
             { concurrency: "unbounded", discard: true }
           )
         yield* failing(9)
@@ -182,11 +194,114 @@ export const suite = <E>(
       Effect.gen(function* () {
         const lockout = yield* open({ lockoutAccount: 1 })
         for (const account of ["", "a:b", "玩家@例.cn", "*", "\0", "x".repeat(100_000), "__proto__", "\ud800"]) {
-          yield* lockout.failed(attemptOf(account))
+          yield* failOnce(lockout, attemptOf(account))
           assert.strictEqual(yield* standing(lockout, attemptOf(account)), "account")
           assert.strictEqual(yield* standing(lockout, attemptOf(`${account} `)), "open")
         }
       })
+    )
+
+    /** Guesses of all attempts at once, each of which ends when a test says so; gives how many were let through. */
+    const guessing = (lockout: Lockout["Service"], attempts: ReadonlyArray<ReturnType<typeof attemptOf>>) =>
+      Effect.gen(function* () {
+        let begun = 0
+        const [many, end] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const limit = 5
+        const guess = Effect.gen(function* () {
+          if (++begun === limit) yield* Deferred.succeed(many, undefined)
+          yield* Deferred.await(end)
+          return yield* Effect.fail("wrong password" as const)
+        })
+        const fibers = yield* Effect.forEach(attempts, (attempt) =>
+          Effect.forkScoped(
+            Effect.exit(Effect.provideService(Lockout.guard(attempt, () => true)(guess), Lockout, lockout))
+          )
+        )
+        yield* Deferred.await(many)
+        // Who waits for a turn has asked again and again by then.
+        yield* advance(500)
+        assert.strictEqual(begun, limit)
+        yield* Deferred.succeed(end, undefined)
+        yield* Effect.forkScoped(Effect.forever(advance(100)))
+        yield* Effect.forEach(fibers, Fiber.await)
+        return begun
+      }).pipe(Effect.scoped)
+
+    it.effect("lets of 50 guesses at once no more through than may fail", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 5, lockoutAddress: 0 })
+        const account = fresh("account")
+        const all = Array.from({ length: 50 }, () => attemptOf(account))
+        assert.strictEqual(yield* guessing(lockout, all), 5)
+        assert.strictEqual(yield* standing(lockout, attemptOf(account)), "account")
+      })
+    )
+
+    it.effect("does so for an address, and gives back the places of accounts that none was needed of", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 1, lockoutAddress: 5 })
+        const address = fresh("address")
+        const all = Array.from({ length: 50 }, () => attemptOf(undefined, address))
+        assert.strictEqual(yield* guessing(lockout, all), 5)
+        const standings = yield* Effect.forEach(all, ({ account }) => standing(lockout, attemptOf(account)))
+        assert.strictEqual(standings.filter((one) => one === "account").length, 5)
+        assert.strictEqual(standings.filter((one) => one === "open").length, 45)
+      })
+    )
+
+    it.effect("lets all in who are right and come at once, in turn", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 2, lockoutAddress: 3 })
+        const attempt = attemptOf()
+        let inside = 0
+        const login = Effect.gen(function* () {
+          assert.isAtMost(++inside, 2)
+          yield* Effect.yieldNow
+          inside--
+          return "in"
+        })
+        yield* Effect.forkScoped(Effect.forever(advance(100)))
+        const all = yield* Effect.forEach(
+          Array.from({ length: 10 }, () => attempt),
+          (one) => Effect.provideService(Lockout.guard(one, () => true)(login), Lockout, lockout),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(all.length, 10)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("tells who waited in vain to come again soon", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 1 })
+        const attempt = attemptOf()
+        const reservation = yield* lockout.check(attempt)
+        const waiting = yield* Effect.forkScoped(reasonOf(lockout.check(attempt)))
+        yield* Effect.forkScoped(Effect.forever(advance(100)))
+        assert.deepInclude({ ...(yield* Fiber.join(waiting)) }, { of: "account", retryAfterMillis: 1_000 })
+        yield* lockout.withdrawn(reservation)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("counts no login that was interrupted, or that died", () =>
+      Effect.gen(function* () {
+        const lockout = yield* open({ lockoutAccount: 1, lockoutAddress: 1 })
+        const attempt = attemptOf()
+        const guarded = (login: Effect.Effect<void>) =>
+          Effect.provideService(Lockout.guard(attempt, () => true)(login), Lockout, lockout)
+        const begun = yield* Deferred.make<void>()
+        const fiber = yield* Effect.forkScoped(
+          guarded(Effect.andThen(Deferred.succeed(begun, undefined), Effect.never))
+        )
+        yield* Deferred.await(begun)
+        // Nor one that waits for its turn.
+        const waiting = yield* Effect.forkScoped(guarded(Effect.void), { startImmediately: true })
+        yield* Fiber.interrupt(waiting)
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+        assert.strictEqual((yield* Effect.exit(guarded(Effect.die("a bug"))))._tag, "Failure")
+        assert.strictEqual(yield* standing(lockout, attempt), "open")
+      }).pipe(Effect.scoped)
     )
 
     it.effect("stands around a login", () =>

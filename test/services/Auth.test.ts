@@ -47,7 +47,7 @@ const without = (error: AuthError) => {
       ban: failing,
       unban: failing
     }),
-    Layer.mock(Lockout, { check: failing, failed: failing, succeeded: failing })
+    Layer.mock(Lockout, { check: failing, failed: failing, succeeded: failing, withdrawn: failing })
   )
 }
 

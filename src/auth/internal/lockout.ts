@@ -1,12 +1,13 @@
 // Counts failed logins of accounts and from addresses. Names are stored as digests: an account's may be an e-mail address.
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { hash } from "node:crypto"
+import * as Random from "effect/Random"
+import { hash, randomBytes } from "node:crypto"
 import { isIPv4, isIPv6 } from "node:net"
 import type { AuthSettings } from "../Auth.ts"
 import { AuthError, LockedOut } from "../AuthError.ts"
-import type { Attempt, Lockout } from "../Lockout.ts"
-import type { Store } from "./store.ts"
+import type { Attempt, Lockout, Reservation } from "../Lockout.ts"
+import type { Outcome, Place, Store } from "./store.ts"
 
 /** What failures are counted of. */
 export interface Name {
@@ -49,33 +50,68 @@ export const networkOf = (address: string): string => {
 
 const nameOf = (of: Name["of"], text: string): Name => ({ of, digest: hash("sha256", text, "base64url") })
 
+/** How long who finds all places taken waits for one, each time and all in all. */
+const turns = { leastMillis: 25, mostMillis: 75, most: 100 }
+
+/** When to come again whose turn has not come. */
+const busyMillis = 1_000
+
+const lockedMillisOf = (place: Place): number => (place._tag === "Locked" ? place.leftMillis : 0)
+
 /** The service on a store. A limit of 0 asks nobody. */
 export const make = (store: Store, settings: AuthSettings): Lockout["Service"] => {
   const limits = limitsOf(settings)
   const namesOf = ({ account, address }: Attempt): ReadonlyArray<Name> =>
     [nameOf("account", account), nameOf("address", networkOf(address))].filter(({ of }) => limits[of].most > 0)
 
+  const settle = (reservation: Reservation, outcomeOf: (of: Name["of"]) => Outcome): Effect.Effect<void, AuthError> => {
+    const names = namesOf(reservation)
+    return names.length === 0
+      ? Effect.void
+      : store.settle(
+          names.map((name) => [name, outcomeOf(name.of)]),
+          reservation.id
+        )
+  }
+
+  /** Takes a place of each name, or of none; gives what stands in the way, and what does so for longest. */
+  const take = Effect.fnUntraced(function* (names: ReadonlyArray<Name>, id: string) {
+    const withdraw = (some: ReadonlyArray<Name>) =>
+      some.length === 0
+        ? Effect.void
+        : store.settle(
+            some.map((name) => [name, "withdrawn"]),
+            id
+          )
+    // Some may have been taken, of keys that are on another server.
+    const reserved = yield* Effect.tapError(store.reserve(names, id), () => Effect.ignore(withdraw(names)))
+    const places = reserved.map((place, index) => ({ name: names[index]!, place }))
+    const [refusal] = places
+      .filter(({ place }) => place._tag !== "Taken")
+      .toSorted((one, other) => lockedMillisOf(other.place) - lockedMillisOf(one.place))
+    if (refusal === undefined) return undefined
+    yield* withdraw(places.flatMap(({ name, place }) => (place._tag === "Taken" ? [name] : [])))
+    return { of: refusal.name.of, lockedMillis: lockedMillisOf(refusal.place) }
+  }, Effect.uninterruptible)
+
   return {
-    check: (attempt) => {
+    check: Effect.fnUntraced(function* (attempt) {
+      const id = randomBytes(16).toString("base64url")
       const names = namesOf(attempt)
-      if (names.length === 0) return Effect.void
-      return Effect.flatMap(store.standings(names), (standings) => {
-        const locked = names
-          .map(({ of }, index) => ({ of, ...standings[index]! }))
-          .filter(({ isLocked }) => isLocked)
-          .toSorted((one, other) => other.lockedMillis - one.lockedMillis)[0]
-        return locked === undefined
-          ? Effect.void
-          : Effect.fail(
-              new AuthError({ reason: new LockedOut({ of: locked.of, retryAfterMillis: locked.lockedMillis }) })
-            )
-      })
-    },
-    failed: (attempt) => {
-      const names = namesOf(attempt)
-      return names.length === 0 ? Effect.void : store.countFailure(names)
-    },
-    succeeded: ({ account }) =>
-      limits.account.most === 0 ? Effect.void : store.forgetFailures(nameOf("account", account))
+      for (let turn = 1; names.length > 0; turn++) {
+        const refusal = yield* take(names, id)
+        if (refusal === undefined) break
+        const { lockedMillis, of } = refusal
+        if (lockedMillis > 0 || turn === turns.most) {
+          return yield* new AuthError({ reason: new LockedOut({ of, retryAfterMillis: lockedMillis || busyMillis }) })
+        }
+        const millis = yield* Random.nextIntBetween(turns.leastMillis, turns.mostMillis)
+        yield* Effect.interruptible(Effect.sleep(millis))
+      }
+      return { ...attempt, id }
+    }),
+    failed: (reservation) => settle(reservation, () => "failed"),
+    succeeded: (reservation) => settle(reservation, (of) => (of === "account" ? "succeeded" : "withdrawn")),
+    withdrawn: (reservation) => settle(reservation, () => "withdrawn")
   }
 }

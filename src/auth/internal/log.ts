@@ -3,11 +3,13 @@
 // itself again and again, so a message that is lost costs a moment.
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Health from "../../health/Health.ts"
 import * as Channel from "../../redis/Channel.ts"
 import * as Command from "../../redis/Command.ts"
 import * as Key from "../../redis/Key.ts"
@@ -19,6 +21,13 @@ import { clock } from "./scripts.ts"
 
 /** How often each service looks by itself. */
 const interval = "500 millis"
+
+/** The component of health. */
+const component = "auth"
+
+const age = Metric.gauge("auth_revocations_age_seconds", {
+  description: "How old the list of what was revoked is, in seconds: access tokens that were revoked since are taken"
+})
 
 /** How many are read in one round trip. */
 const page = 1_000
@@ -129,21 +138,33 @@ export const follow = (
       return takesPlan ? Effect.andThen(readBans, readOn) : readOn
     })
 
+    const up = Health.report(component, { status: "up" })
+    const measure = Effect.suspend(() => Metric.update(age, (monotonic() - upToDateAt) / 1_000))
+
     const tell = (error?: RedisFailure) =>
       Effect.suspend(() => {
         if (isFollowed === (error === undefined)) return Effect.void
         isFollowed = error === undefined
-        return error === undefined
-          ? Effect.logInfo("auth: it is known again what was revoked")
-          : Effect.logWarning(`auth: what is revoked from now on is not known here: ${error.message}`)
+        if (error === undefined) return Effect.andThen(up, Effect.logInfo("auth: it is known again what was revoked"))
+        const detail = `what is revoked from now on is not known here: ${error.message}`
+        return Effect.andThen(
+          Health.report(component, { status: "degraded", detail }),
+          Effect.logWarning(`auth: ${detail}`)
+        )
       })
     const kept = (reading: Effect.Effect<void, RedisFailure>) =>
-      Effect.matchEffect(one.withPermits(1)(reading), { onFailure: tell, onSuccess: () => tell() })
+      Effect.matchEffect(one.withPermits(1)(reading), { onFailure: tell, onSuccess: () => tell() }).pipe(
+        Effect.andThen(measure)
+      )
 
     yield* Effect.retry(readAll, {
       while: ({ isRetryable }) => isRetryable,
       schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.during("5 seconds")])
     })
+    const reporter = yield* Health.Reporter
+    yield* Effect.addFinalizer(() => reporter.forget(component))
+    yield* up
+    yield* measure
     yield* Effect.forkScoped(Effect.repeat(kept(readOn), Schedule.spaced(interval)))
     yield* Effect.forkScoped(
       Stream.runForEach(redis.subscribe(channel), (event) =>

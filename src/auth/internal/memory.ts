@@ -2,7 +2,18 @@
 import * as Effect from "effect/Effect"
 import type { Limit, Name } from "./lockout.ts"
 import { type Revocation, Revocations } from "./revocations.ts"
-import { expiredMillis, type Keeping, type Login, mostFamilies, type Renewal, type Store, type Until } from "./store.ts"
+import {
+  expiredMillis,
+  type Keeping,
+  type Login,
+  mostFamilies,
+  type Outcome,
+  type Place,
+  pendingMillis,
+  type Renewal,
+  type Store,
+  type Until
+} from "./store.ts"
 
 interface Family {
   readonly roles: ReadonlyArray<string>
@@ -19,9 +30,11 @@ interface Player {
   readonly families: Map<string, Family>
 }
 
-interface Failures {
-  count: number
-  until: number
+/** When each attempt of an account or an address failed, or began if it has not ended. The oldest is the first. */
+interface Attempts {
+  readonly name: Name
+  readonly failures: Map<string, number>
+  readonly pending: Map<string, number>
 }
 
 /** A generation is a time, so that one which was forgotten does not come again. */
@@ -108,36 +121,63 @@ class Players {
   }
 }
 
-/** Failed logins. */
+/** Forgets what was until an instant. */
+const drop = (all: Map<string, number>, until: number): void => {
+  for (const [id, at] of all) if (at <= until) all.delete(id)
+}
+
+/** Attempts to log in. */
 class Counts {
-  private readonly counts = new Map<string, Failures>()
+  private readonly all = new Map<string, Attempts>()
   private readonly limits: Readonly<Record<Name["of"], Limit>>
 
   constructor(limits: Readonly<Record<Name["of"], Limit>>) {
     this.limits = limits
   }
 
-  standing({ digest, of }: Name, now: number) {
-    const { count, until } = this.counts.get(of + digest) ?? { count: 0, until: 0 }
-    const isLocked = until > now && count >= this.limits[of].most
-    return { isLocked, lockedMillis: isLocked ? until - now : 0 }
+  reserve(name: Name, id: string, now: number): Place {
+    const { failures, pending } = this.of(name)
+    const { most } = this.limits[name.of]
+    if (pending.has(id)) return { _tag: "Taken" }
+    const leftMillis = this.look(name, now)
+    if (leftMillis > 0) return { _tag: "Locked", leftMillis }
+    if (failures.size + pending.size >= most) return { _tag: "Busy" }
+    pending.set(id, now)
+    return { _tag: "Taken" }
   }
 
-  add({ digest, of }: Name, now: number): void {
-    const before = this.counts.get(of + digest)
-    const failures = before === undefined || before.until <= now ? { count: 0, until: 0 } : before
-    failures.count++
-    const { most, windowMillis } = this.limits[of]
-    if (failures.count === 1 || failures.count === most) failures.until = now + windowMillis
-    this.counts.set(of + digest, failures)
-  }
-
-  forget({ digest, of }: Name): void {
-    this.counts.delete(of + digest)
+  settle(name: Name, outcome: Outcome, id: string, now: number): void {
+    const { failures, pending } = this.of(name)
+    this.look(name, now)
+    pending.delete(id)
+    if (outcome === "succeeded") failures.clear()
+    if (outcome === "failed" && !failures.has(id)) failures.set(id, now)
   }
 
   purge(now: number): void {
-    for (const [key, { until }] of this.counts) if (until <= now) this.counts.delete(key)
+    for (const [key, { failures, name, pending }] of this.all) {
+      this.look(name, now)
+      if (failures.size + pending.size === 0) this.all.delete(key)
+    }
+  }
+
+  private of(name: Name): Attempts {
+    const key = name.of + name.digest
+    const attempts = this.all.get(key) ?? { name, failures: new Map(), pending: new Map() }
+    this.all.set(key, attempts)
+    return attempts
+  }
+
+  /** How long it is locked, from the failure that locked; forgets what is too old when it is not. */
+  private look(name: Name, now: number): number {
+    const { failures, pending } = this.of(name)
+    const { most, windowMillis } = this.limits[name.of]
+    drop(pending, now - pendingMillis)
+    const lockedAt = [...failures.values()][most - 1]
+    const leftMillis = lockedAt === undefined ? 0 : lockedAt + windowMillis - now
+    if (leftMillis > 0) return leftMillis
+    drop(failures, now - windowMillis)
+    return 0
   }
 }
 
@@ -178,9 +218,9 @@ export const make = (options: {
         players.unban(player)
         revoke({ player, generation: 0, ban: 0 })
       }),
-    standings: (names) => Effect.sync(() => names.map((name) => counts.standing(name, now()))),
-    countFailure: (names) => Effect.sync(() => names.forEach((name) => counts.add(name, now()))),
-    forgetFailures: (name) => Effect.sync(() => counts.forget(name)),
+    reserve: (names, id) => Effect.sync(() => names.map((name) => counts.reserve(name, id, now()))),
+    settle: (outcomes, id) =>
+      Effect.sync(() => outcomes.forEach(([name, outcome]) => counts.settle(name, outcome, id, now()))),
     purge: () => {
       players.purge(now())
       counts.purge(now())

@@ -1,4 +1,4 @@
-// What is done to one player, and to one counter of failures, on Redis.
+// What is done to one player, and to the attempts of one account or address, on Redis.
 //
 // A player is a hash, `xd:auth-player:<id>`: `generation`, `ban` (an instant, or `forever`), and `f:<family>` for each login:
 // `expires used current previous salt roles`, where `-` stands for nothing; each role ends with a comma, so that it is never
@@ -15,6 +15,9 @@ import {
   type Barred,
   type Login,
   mostFamilies,
+  type Outcome,
+  type Place,
+  pendingMillis,
   type Renewal,
   type Until,
   type Use
@@ -215,28 +218,58 @@ return 1
   idempotent: true
 })
 
-/** Counts a failure. */
-export const CountFailure = Script.make({
-  name: "auth.failed",
-  lua: `
-local count = redis.call('INCR', KEYS[1])
-if count == 1 or count == tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return count
+const attempts = `${clock}
+local failures, pending, id = KEYS[1], KEYS[2], ARGV[1]
+local most, window = tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- How long it is locked, from the failure that locked; forgets what is too old when it is not.
+local function look()
+  redis.call('ZREMRANGEBYSCORE', pending, '-inf', text(now - ${pendingMillis}))
+  local lockedAt = redis.call('ZRANGE', failures, most - 1, most - 1, 'WITHSCORES')[2]
+  local left = lockedAt and tonumber(lockedAt) + window - now or 0
+  if left > 0 then return left end
+  redis.call('ZREMRANGEBYSCORE', failures, '-inf', text(now - window))
+  return 0
+end
+
+local function add(key, millis)
+  redis.call('ZADD', key, 'NX', text(now), id)
+  redis.call('PEXPIRE', key, millis)
+end
+`
+
+/** Takes a place among the attempts that may still fail. */
+export const Reserve = Script.make({
+  name: "auth.reserve",
+  lua: `${attempts}
+if redis.call('ZSCORE', pending, id) then return -1 end
+local left = look()
+if left > 0 then return left end
+if redis.call('ZCARD', failures) + redis.call('ZCARD', pending) >= most then return 0 end
+add(pending, ${pendingMillis})
+return -1
 `,
-  keys: ["failures"],
-  args: ({ most, windowMillis }: Limit) => [most, windowMillis],
-  reply: Command.integer,
-  // Counted twice, it locks a little early: better than not at all.
+  keys: ["failures", "pending"],
+  args: (id: string, { most, windowMillis }: Limit) => [id, most, windowMillis],
+  reply: (reply) =>
+    Result.map(Command.integer(reply), (left): Place =>
+      left > 0 ? { _tag: "Locked", leftMillis: left } : { _tag: left < 0 ? "Taken" : "Busy" }
+    ),
   idempotent: true
 })
 
-/** How many failures there were, and how long they count. */
-export const ReadFailures = Script.make({
-  name: "auth.failures",
-  lua: "return {tonumber(redis.call('GET', KEYS[1])) or 0, redis.call('PTTL', KEYS[1])}",
-  keys: ["failures"],
-  args: () => [],
-  reply: (reply) =>
-    Result.map(Command.listOf(Command.integer)(reply), ([count = 0, leftMillis = 0]) => ({ count, leftMillis })),
+/** Gives a place up. */
+export const Settle = Script.make({
+  name: "auth.settle",
+  lua: `${attempts}
+look()
+redis.call('ZREM', pending, id)
+if ARGV[4] == 'succeeded' then redis.call('DEL', failures) end
+if ARGV[4] == 'failed' then add(failures, window) end
+return 1
+`,
+  keys: ["failures", "pending"],
+  args: (id: string, { most, windowMillis }: Limit, outcome: Outcome) => [id, most, windowMillis, outcome],
+  reply: Command.flag,
   idempotent: true
 })

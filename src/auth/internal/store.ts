@@ -48,11 +48,15 @@ export interface Renewed extends Omit<Kept, "_tag"> {
 /** What the use of a refresh token came to. `Replayed`: it was used before; its family has ended by that. */
 export type Renewal = Renewed | Barred | { readonly _tag: "Absent" | "Expired" | "Replayed" }
 
-/** Failures that are counted, of an account or an address. `lockedMillis`: how long it is locked, when it is. */
-export interface Standing {
-  readonly isLocked: boolean
-  readonly lockedMillis: number
-}
+/**
+ * Whether an attempt has a place: among those that may still fail, of an account or an address.
+ *
+ * - `Busy`: none yet, as all are taken by attempts that have not ended
+ */
+export type Place = { readonly _tag: "Taken" | "Busy" } | { readonly _tag: "Locked"; readonly leftMillis: number }
+
+/** How an attempt ended: counted, not counted, or not counted and all that were before it neither. */
+export type Outcome = "failed" | "withdrawn" | "succeeded"
 
 /** A backend. What ends is known to `revocations` here at once, and in every other service within a second. */
 export interface Store {
@@ -63,10 +67,13 @@ export interface Store {
   readonly endAll: (playerId: string) => Effect.Effect<void, AuthError>
   readonly ban: (playerId: string, until: Until) => Effect.Effect<void, AuthError>
   readonly unban: (playerId: string) => Effect.Effect<void, AuthError>
-  /** How each of them stands, in the order of the names. */
-  readonly standings: (names: ReadonlyArray<Name>) => Effect.Effect<ReadonlyArray<Standing>, AuthError>
-  readonly countFailure: (names: ReadonlyArray<Name>) => Effect.Effect<void, AuthError>
-  readonly forgetFailures: (name: Name) => Effect.Effect<void, AuthError>
+  /** Takes a place for each of them where there is one, in the order of the names. It may come twice. */
+  readonly reserve: (names: ReadonlyArray<Name>, id: string) => Effect.Effect<ReadonlyArray<Place>, AuthError>
+  /** Gives the places up. It may come twice. */
+  readonly settle: (
+    outcomes: ReadonlyArray<readonly [name: Name, outcome: Outcome]>,
+    id: string
+  ) => Effect.Effect<void, AuthError>
 }
 
 /** How a backend keeps what it keeps. */
@@ -79,6 +86,9 @@ export interface Keeping {
 
 /** How many logins of a player can be refreshed; a further one takes the place of the one that expires first. */
 export const mostFamilies = 64
+
+/** How long an attempt to log in has its place when nobody tells how it ended: its process is gone. */
+export const pendingMillis = 60_000
 
 /** How long a refresh token is told from one that never was, after it has expired. */
 export const expiredMillis = 86_400_000

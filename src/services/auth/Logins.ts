@@ -1,10 +1,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as RcMap from "effect/RcMap"
 import type * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import { Auth, type Identity, type Tokens } from "../../auth/Auth.ts"
 import type { AuthError } from "../../auth/AuthError.ts"
 import { Lockout } from "../../auth/Lockout.ts"
@@ -87,21 +84,6 @@ const make = Effect.gen(function* () {
   const auth = yield* Auth
   const lockout = yield* Lockout
   const session = yield* Session
-  const turns = yield* RcMap.make({ lookup: (_account: string) => Semaphore.make(1) })
-
-  /**
-   * One login of an account after the other: of many guesses that come at once each would be let through by a lockout that
-   * has not counted the others yet.
-   */
-  const inTurn =
-    (account: string) =>
-    <A, E, R>(login: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.scopedWith((scope) =>
-        RcMap.get(turns, account).pipe(
-          Effect.provideService(Scope.Scope, scope),
-          Effect.flatMap((turn) => turn.withPermit(login))
-        )
-      )
 
   const issue = Effect.fnUntraced(
     function* (account: Account) {
@@ -123,7 +105,6 @@ const make = Effect.gen(function* () {
     logIn: ({ address, name, password }) =>
       accounts.logIn(name, password).pipe(
         Lockout.guard({ account: nameKey(name), address }, ({ _tag }) => _tag === "WrongCredentials"),
-        inTurn(nameKey(name)),
         Effect.provideService(Lockout, lockout),
         Effect.catchReason("AuthError", "LockedOut", ({ retryAfterMillis }) => locked(retryAfterMillis, address)),
         Effect.catchTag("AuthError", unavailable),
