@@ -19,6 +19,8 @@ const session = {
   loginTime: undefined
 }
 
+const call = { hangUp: Effect.void }
+
 const numbered = (sequence: number): Numbered => ({ sequence, topic: "t", payload: "1" })
 
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
@@ -34,7 +36,7 @@ const said = ({ message }: ConnectResponse) => {
 /** A connection on a store that answers each question when it is told to. */
 const make = Effect.fnUntraced(function* (lastSequence = 0) {
   const asked = yield* Queue.unbounded<{ readonly after: number; readonly answer: Deferred.Deferred<Since> }>()
-  const connection = new Connection(session, lastSequence, (_, after) =>
+  const connection = new Connection(call, session, lastSequence, (_, after) =>
     Effect.suspend(() => {
       const answer = Deferred.makeUnsafe<Since>()
       Queue.offerUnsafe(asked, { after, answer })
@@ -173,7 +175,7 @@ describe("Connection", () => {
   )
 
   it("admits so many messages in a second", () => {
-    const connection = new Connection(session, 0, () => Effect.never)
+    const connection = new Connection(call, session, 0, () => Effect.never)
     const admitted = [0, 1, 999, 1000, 1001, 1002, 2000].map((now) => connection.admits(now, 2))
     assert.deepStrictEqual(admitted, [true, true, false, true, true, false, true])
   })

@@ -7,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
@@ -512,6 +513,34 @@ export const suite = (name: string, backend: Backend) => {
         yield* one.ended
         const again = yield* connect(gateway, players[2].token)
         yield* again.welcome
+      })
+    )
+
+    passing(
+      "does not wait for a client that does not read: its connection ends, and its place and session are free",
+      Effect.gen(function* () {
+        const { auth, open, pass, player, push, session } = yield* fleet(backend, { gateway: { max_connections: 1 } })
+        const gateway = yield* open
+        const { playerId, token } = yield* player()
+        const reads = yield* Latch.make(false)
+        const one = yield* connect(gateway, token, { reads: reads.await })
+        yield* one.welcome
+        const payload = JSON.stringify("x".repeat(16_000))
+        yield* Effect.forEach(times(95), () => push.send(playerId, { topic: "large", payload }))
+        yield* auth.logoutAll(playerId)
+        const soon = <E>(holds: Effect.Effect<boolean, E, Scope.Scope>) =>
+          Effect.repeat(Effect.andThen(pass("500 millis"), holds), { until: (is) => is, times: 10 })
+        const gets = Effect.gen(function* () {
+          const { ended, received } = yield* connect(gateway, (yield* player()).token)
+          const welcome = received.first(({ $case }) => $case === "welcome")
+          return yield* Effect.raceFirst(Effect.as(welcome, true), Effect.as(ended, false))
+        })
+        assert.isTrue(yield* soon(gets))
+        assert.isTrue(yield* soon(Effect.map(session.get(playerId), (stored) => stored === undefined)))
+        yield* reads.open
+        const exit = yield* one.ended
+        const error = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : undefined
+        assert.isTrue(error?._tag === "Some" && error.value instanceof GrpcError)
       })
     )
 

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type { ConnectResponse } from "../../gen/gateway.ts"
+import type { Call } from "../../grpc/Call.ts"
 import type { SessionData } from "../../session/Session.ts"
 import type { ConnectError } from "./errors.ts"
 import type { Message, Numbered, Since } from "./Push.ts"
@@ -30,6 +31,9 @@ export class Connection {
   token: Redacted.Redacted
   /** Its end needs no logout: the session has ended, or is left to the next connection. */
   isOver = false
+  /** Told once, as soon as it ends: a client that does not read may keep its stream longer. */
+  onEnd: ((connection: Connection) => void) | undefined
+  readonly call: Pick<Call["Service"], "hangUp">
   readonly #read: ReadSince
   /** That of the last message that was put behind the others. */
   #sequence: number
@@ -44,7 +48,8 @@ export class Connection {
   #second = 0
   #messages = 0
 
-  constructor(session: SessionData, lastSequence: number, read: ReadSince) {
+  constructor(call: Pick<Call["Service"], "hangUp">, session: SessionData, lastSequence: number, read: ReadSince) {
+    this.call = call
     this.session = session
     this.token = session.token
     this.#sequence = lastSequence
@@ -94,7 +99,9 @@ export class Connection {
 
   /** Ends it behind what waits; the first end counts. What is no declared error is a bug of ours. */
   end(how: ConnectError | "done" | Cause.Cause<ConnectError>): void {
-    this.#end ??= how === "done" ? Cause.done() : Cause.isCause(how) ? Effect.failCause(how) : Effect.fail(how)
+    if (this.#end !== undefined) return
+    this.#end = how === "done" ? Cause.done() : Cause.isCause(how) ? Effect.failCause(how) : Effect.fail(how)
+    this.onEnd?.(this)
     this.#wake()
   }
 

@@ -37,8 +37,9 @@ import {
 import { type Heard, Push } from "./Push.ts"
 import { Roster } from "./Roster.ts"
 
-/** Who connects, and the token that it showed. */
+/** Who connects by which call, and the token that it showed. */
 interface Caller {
+  readonly call: Call["Service"]
   readonly playerId: string
   readonly token: Redacted.Redacted
 }
@@ -49,7 +50,7 @@ const helloTime = Duration.seconds(10)
 /** How long a start waits until it hears what is pushed. */
 const listenTime = Duration.seconds(5)
 
-/** How often tokens are looked at again, which asks no server. */
+/** How often tokens are looked at again, which asks no server, and who has ended and does not read is hung up. */
 const verifyInterval = Duration.seconds(1)
 
 /** How often some of the sessions are touched, and how often each is in `session.online_ttl`. */
@@ -156,6 +157,7 @@ const make = Effect.gen(function* () {
     if (roster.size >= settings.maxConnections) return yield* new GatewayFull()
     roster.size++
     const connection = new Connection(
+      caller.call,
       yield* Effect.onError(login(caller, hello), () => Effect.sync(() => roster.size--)),
       Number(hello.lastSequence),
       since
@@ -167,8 +169,8 @@ const make = Effect.gen(function* () {
   })
 
   const leave = Effect.fnUntraced(function* (connection: Connection) {
-    roster.size--
-    roster.remove(connection)
+    connection.end("done")
+    roster.leave()
     yield* Metric.update(connected, roster.size)
     if (connection.isOver) return
     yield* session.logout(connection.session).pipe(
@@ -215,6 +217,8 @@ const make = Effect.gen(function* () {
       one.end(new SessionEnded(to === undefined ? { reason } : { reason, to }))
     }
   }
+  /** Who does not read what it ended with is not waited for. */
+  const hangUp = Effect.suspend(() => Effect.forEach(roster.overdue(), ({ call }) => call.hangUp, { discard: true }))
   const verify = (connection: Connection) =>
     Effect.catchTag(Effect.asVoid(auth.verify(connection.token)), "AuthError", (error: AuthError) =>
       Effect.sync(() => {
@@ -245,7 +249,10 @@ const make = Effect.gen(function* () {
   })
   yield* Effect.forkScoped(
     Effect.repeat(
-      Effect.suspend(() => Effect.forEach([...roster.all], verify, { discard: true })),
+      Effect.andThen(
+        hangUp,
+        Effect.suspend(() => Effect.forEach([...roster.all], verify, { discard: true }))
+      ),
       Schedule.spaced(verifyInterval)
     )
   )
@@ -253,7 +260,7 @@ const make = Effect.gen(function* () {
 
   const empty = Effect.callback<void>((resume) => {
     roster.onEmpty = () => resume(Effect.void)
-    if (roster.all.size === 0) resume(Effect.void)
+    if (roster.isEmpty) resume(Effect.void)
   })
   const drain = Effect.gen(function* () {
     isDraining = true
@@ -279,15 +286,16 @@ const make = Effect.gen(function* () {
 
   const start = Effect.fnUntraced(function* (requests: Stream.Stream<ConnectRequest>) {
     const { playerId } = yield* Principal
+    const call = yield* Call
     // The Authenticator has read it from there.
-    const token = yield* Effect.orDie(Authenticator.token(yield* Call))
+    const token = yield* Effect.orDie(Authenticator.token(call))
     const next = yield* Stream.toPull(requests)
     const [first, ...others] = yield* Effect.timeoutOrElse(
       Pull.catchDone(next, () => Effect.fail(noHello)),
       { duration: helloTime, orElse: () => Effect.fail(noHello) }
     )
     if (first.message?.$case !== "hello") return yield* noHello
-    const connection = yield* open({ playerId, token }, first.message.hello)
+    const connection = yield* open({ call, playerId, token }, first.message.hello)
     for (const request of others) yield* take(connection, request)
     yield* Effect.forkScoped(serve(connection, next))
     return connection.pull
