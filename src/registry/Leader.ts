@@ -1,8 +1,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { backoff } from "./internal/lease.ts"
 import { RegistryError } from "./RegistryError.ts"
 
 /** Who leads, as everybody sees it. */
@@ -26,6 +27,10 @@ export interface Leadership extends Leading {
 const isLost = (error: unknown): boolean =>
   error instanceof RegistryError && error.reason._tag === "Lost" && error.reason.how !== "closed"
 
+/** Whether a leadership was lost itself: work may lead elsewhere, too, and fail with what was lost there. */
+const isOver = ({ whileLeader }: Leadership): Effect.Effect<boolean> =>
+  Effect.match(whileLeader(Effect.void), { onFailure: isLost, onSuccess: () => false })
+
 /** Elections among all processes: one leader of a name at a time. Its keys are under `/xdooria/meta/leaders/`. */
 export class Leader extends Context.Service<
   Leader,
@@ -36,9 +41,10 @@ export class Leader extends Context.Service<
      * leader that is no more, as with Fence of room lock. Before it is given, the own key is read again.
      *
      * - `name`: of the election, made as the name of a service
-     * - `id`: what the candidate calls itself, for others to read; a random one by default
+     * - `id`: what the candidate calls itself, for others to read, 1 to 256 characters; a random one by default
      *
-     * Interruption leaves nothing behind. While the store does not answer it waits. Fails with `InvalidName`, `Refused` or
+     * Who is interrupted leaves the queue; where the store does not answer, the place in it ends with the lease. While
+     * the store does not answer it waits. Fails with `InvalidName`, `Refused` or
      * `Closed`.
      */
     readonly elect: (
@@ -50,8 +56,9 @@ export class Leader extends Context.Service<
   }
 >()("xdooria/registry/Leader") {
   /**
-   * Runs an effect as leader: waits for the leadership, works, and stands for election again after it was lost. Gives what
-   * the effect gives when it ends by itself, and fails as it does, and with `InvalidName`, `Refused` or `Closed`.
+   * Runs an effect as leader: waits for the leadership, works, and stands for election again, after a moment, when it was
+   * lost. Gives what the effect gives when it ends by itself, and fails as it does, also with the `Lost` of another
+   * leadership, and with `InvalidName`, `Refused` or `Closed`.
    */
   static readonly lead =
     (name: string, options?: { readonly id?: string }) =>
@@ -62,9 +69,23 @@ export class Leader extends Context.Service<
         // The scope is the leadership's alone: one that the work asks for is its caller's.
         const term = Effect.scopedWith((scope) =>
           Effect.flatMap(Effect.provideService(leader.elect(name, options), Scope.Scope, scope), (leadership) =>
-            leadership.whileLeader(work(leadership))
+            Effect.catch(
+              Effect.asSome(leadership.whileLeader(work(leadership))),
+              (error): Effect.Effect<Option.Option<A>, E | RegistryError> =>
+                isLost(error)
+                  ? Effect.flatMap(isOver(leadership), (is) => (is ? Effect.succeedNone : Effect.fail(error)))
+                  : Effect.fail(error)
+            )
           )
         )
-        return Effect.retry(term, { while: isLost })
+        const stand = (rounds: number): Effect.Effect<A, E | RegistryError, R> =>
+          Effect.flatMap(
+            term,
+            Option.match({
+              onSome: Effect.succeed,
+              onNone: () => Effect.andThen(backoff(Math.min(rounds, 4)), stand(rounds + 1))
+            })
+          )
+        return stand(0)
       })
 }

@@ -14,7 +14,7 @@ import type { GrpcClient } from "../grpc/GrpcClient.ts"
 import type { GrpcError } from "../grpc/GrpcError.ts"
 import { GrpcServer } from "../grpc/GrpcServer.ts"
 import type { Endpoint, Resolver } from "../grpc/Resolver.ts"
-import { advertised } from "./internal/address.ts"
+import { advertised, isDialable } from "./internal/address.ts"
 import type { RegistryError } from "./RegistryError.ts"
 
 /** Section `etcd`: the members of the store, and how they are talked to. */
@@ -82,10 +82,8 @@ export const EtcdConfig = Config.section(
 /** The values of {@link EtcdConfig}. */
 export type EtcdSettings = typeof EtcdConfig.schema.Type
 
-const isAddress = Schema.is(Config.Address)
-
 const InstanceText = Schema.String.check(
-  Schema.makeFilter((text) => /^[A-Za-z0-9._-]{1,128}=/.test(text) && isAddress(text.slice(text.indexOf("=") + 1)), {
+  Schema.makeFilter((text) => /^[A-Za-z0-9._-]{1,128}=/.test(text) && isDialable(text.slice(text.indexOf("=") + 1)), {
     expected: "an instance as name=host:port"
   })
 )
@@ -160,8 +158,9 @@ export type RegistrySettings = typeof RegistryConfig.schema.Type
  * An instance of a service.
  *
  * - `name`: of the service, as in the key of etcd: 1 to 128 letters, digits, `.`, `_` and `-`
- * - `address`: `host:port` that others can dial: never 0.0.0.0 or [::], port 1 to 65535
- * - `metadata`: what it says of itself, at most 64 entries and 8 KB in all; `weight`, `zone`, `version` and `keepalive`
+ * - `address`: `host:port` that others can dial: a name of at most 253 letters, digits, `-` and `.`, an IPv4 address, or
+ *   an IPv6 address in brackets, never that of all interfaces (0.0.0.0 or [::], in any spelling); port 1 to 65535
+ * - `metadata`: what it says of itself, at most 63 entries and 8 KB in all; `weight`, `zone`, `version` and `keepalive`
  *   are known to our clients, see {@link Endpoint}
  */
 export interface Instance {

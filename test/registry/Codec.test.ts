@@ -79,7 +79,21 @@ describe("what a Go service writes", () => {
   })
 
   it("is left out when nobody can dial it", () => {
-    for (const address of ["0.0.0.0:1", "[::]:1", ":1", "a", "a:0", "a:65536", "a:x", "a b:1", "a:1/", "u@a:1"]) {
+    for (const address of [
+      "0.0.0.0:1",
+      "[::]:1",
+      "[::ffff:0:0]:1",
+      "0:1",
+      "a:01",
+      ":1",
+      "a",
+      "a:0",
+      "a:65536",
+      "a:x",
+      "a b:1",
+      "a:1/",
+      "u@a:1"
+    ]) {
       is(JSON.stringify({ Name: "g", Addr: address }), undefined)
     }
   })

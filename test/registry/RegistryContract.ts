@@ -81,6 +81,24 @@ const badInstances: ReadonlyArray<Omit<Instance, "name">> = [
   { address: "[::]:80" },
   { address: ":80" },
   { address: "a/b:80" },
+  ...[
+    "[0:0:0:0:0:0:0:0]",
+    "[::0]",
+    "[00::]",
+    "[::ffff:0.0.0.0]",
+    "[::0.0.0.0]",
+    "0",
+    "0.0.0",
+    "127.1",
+    "0x7f000001"
+  ].map((host) => ({ address: `${host}:80` })),
+  ...["[:::::]", "[::1%eth0]", "[10.0.0.1]", "\ud800", "é", "a,b", "a?b#", "a%00", "*", "a..b", "a.", "game_1"].map(
+    (host) => ({ address: `${host}:80` })
+  ),
+  { address: `${"a.".repeat(126)}ab:80` },
+  { address: `${"a".repeat(64)}:80` },
+  { address: "a:080" },
+  { address: "a:00080" },
   { address: "h:80", metadata: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, ""])) },
   { address: "h:80", metadata: { a: "x".repeat(8_192) } },
   { address: "h:80", metadata: { instance: "mine" } },
@@ -205,7 +223,7 @@ export const suite = <E>(
           const refused = tagOf(Effect.scoped(register({ name, ...bad })))
           assert.strictEqual(yield* refused, "InvalidInstance", JSON.stringify(bad).slice(0, 80))
         }
-        for (const id of ["", "x".repeat(257)]) {
+        for (const id of ["", "x".repeat(257), "\ud800"]) {
           assert.strictEqual(yield* tagOf(Effect.scoped(leader.elect(name, { id }))), "InvalidName")
         }
         assert.deepStrictEqual((yield* discover(name)).endpoints, [])
@@ -216,7 +234,13 @@ export const suite = <E>(
       Effect.gen(function* () {
         const name = yield* newName
         const metadata = { weight: "3", __proto__: "x", a: '<>&"\\ \u2028ü🎲\0', "": "" }
-        const all = ["10.0.0.1:1", "[2001:db8::1]:65535", "game-1.example:50051", "localhost:9"]
+        const all = [
+          "10.0.0.1:1",
+          "[2001:db8::1]:65535",
+          "game-1.example:50051",
+          "localhost:9",
+          `${"a.".repeat(126)}a:1`
+        ]
         yield* Effect.forEach(all, (address) => register({ name, address, metadata }))
         const { endpoints } = yield* discover(name)
         assert.sameMembers(
@@ -225,6 +249,25 @@ export const suite = <E>(
         )
         for (const { metadata: read } of endpoints) {
           assert.deepStrictEqual({ ...read, instance: "" }, { ...metadata, instance: "" })
+        }
+      })
+    )
+
+    it.effect("is seen by who reads, whatever the size of what it says", () =>
+      Effect.gen(function* () {
+        const name = yield* newName
+        const largest = [
+          Object.fromEntries(Array.from({ length: 63 }, (_, i) => [`k${i}`, ""])),
+          { a: "\0".repeat(8_191) },
+          { a: "<".repeat(8_191) }
+        ]
+        for (const metadata of largest) {
+          const registration = yield* register({ name, address: `${"a.".repeat(126)}a:65535`, metadata })
+          assert.strictEqual((yield* registration.state)._tag, "Registered")
+          const { endpoints, skipped } = yield* discover(name)
+          assert.strictEqual(skipped, 0)
+          assert.include(endpoints[0]?.metadata, metadata)
+          yield* registration.pause
         }
       })
     )

@@ -677,6 +677,44 @@ describe("a leadership", () => {
     })
   )
 
+  it.effect("is not stood for again when it is another one that the work has lost", () =>
+    Effect.gen(function* () {
+      const { leader, store } = yield* setup()
+      const other = yield* leader.elect("other")
+      yield* store.memory.remove((yield* leaderKeys(store))[0]!)
+      assert.strictEqual(lostBy(yield* Effect.flip(other.whileLeader(Effect.never))), "taken")
+      let runs = 0
+      const lead = Leader.lead("boss")(() => {
+        runs++
+        return other.whileLeader(Effect.void)
+      })
+      const error = yield* Effect.flip(Effect.provideService(lead, Leader, leader))
+      assert.strictEqual(lostBy(error), "taken")
+      assert.strictEqual(runs, 1)
+      assert.deepStrictEqual(yield* leaderKeys(store), [])
+    })
+  )
+
+  it.effect("is stood for again after a pause when it is lost each time", () =>
+    Effect.gen(function* () {
+      const { leader, store } = yield* setup()
+      let runs = 0
+      const lead = Leader.lead("boss")(({ whileLeader }) => {
+        runs++
+        return Effect.andThen(
+          Effect.flatMap(Effect.orDie(leaderKeys(store)), ([entry]) => store.memory.remove(entry!)),
+          whileLeader(Effect.never)
+        )
+      })
+      yield* Effect.forkScoped(Effect.provideService(lead, Leader, leader))
+      yield* Effect.repeat(Effect.yieldNow, { times: 500 })
+      assert.strictEqual(runs, 1)
+      yield* TestClock.adjust("50 millis")
+      yield* Effect.repeat(Effect.yieldNow, { times: 500 })
+      assert.strictEqual(runs, 2)
+    })
+  )
+
   it.effect("is stood for again after it was lost, and again until the work has ended", () =>
     Effect.gen(function* () {
       const { leader, store } = yield* setup()

@@ -1,7 +1,6 @@
 // An entry of the registry, as a Go service of the plan writes and reads it.
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Config from "../../config/Config.ts"
 import type { Endpoint } from "../../grpc/Resolver.ts"
 import { isDialable } from "./address.ts"
 
@@ -69,8 +68,6 @@ const metadataOf = (value: unknown): Readonly<Record<string, string>> | undefine
   return Object.fromEntries(members.map(([key, one]) => [key, String(one ?? "")]))
 }
 
-const isAddress = Schema.is(Config.Address)
-
 /** The instance that an entry of a service tells of; none where it cannot be read or called, or is another service's. */
 export const decode = (name: string, value: string): Endpoint | undefined => {
   if (Buffer.byteLength(value) > mostBytes) return undefined
@@ -78,5 +75,5 @@ export const decode = (name: string, value: string): Endpoint | undefined => {
   if (Option.isNone(members) || members.value.name !== name) return undefined
   const { addr } = members.value
   const metadata = metadataOf(members.value.metadata)
-  return metadata !== undefined && isAddress(addr) && isDialable(addr) ? { address: addr, metadata } : undefined
+  return metadata !== undefined && isDialable(addr) ? { address: addr, metadata } : undefined
 }

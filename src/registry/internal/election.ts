@@ -216,9 +216,11 @@ export const make = (store: Store, options: ElectionOptions): Effect.Effect<Lead
       Effect.gen(function* () {
         const id = asked?.id ?? randomBytes(8).toString("hex")
         yield* checkName(name)
-        if (id === "" || id.length > mostLength) {
+        if (typeof id !== "string" || id === "" || id.length > mostLength || !id.isWellFormed()) {
           return yield* failed(
-            new InvalidName({ problem: `the id of a candidate is not 1 to ${mostLength} characters` })
+            new InvalidName({
+              problem: `the id of a candidate is not 1 to ${mostLength} characters of well formed text`
+            })
           )
         }
         if (Deferred.isDoneUnsafe(closing)) return yield* closed

@@ -1,6 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import * as Config from "../../config/Config.ts"
 import type { Instance } from "../Registry.ts"
 import { InvalidInstance, InvalidName, RegistryError } from "../RegistryError.ts"
 import { isDialable } from "./address.ts"
@@ -21,11 +19,8 @@ export const checkName = (name: string): Effect.Effect<void, RegistryError> =>
         })
       )
 
-const isAddress = Schema.is(Config.Address)
-
 const problemOf = ({ address, metadata = {} }: Instance): string | undefined => {
-  if (!isAddress(address)) return "its address is not host:port"
-  if (!isDialable(address)) return "its address is none that others can dial"
+  if (!isDialable(address)) return "its address is no host:port that others can dial"
   const members = Object.entries(metadata)
   const texts = members.flat()
   if (members.length >= mostMetadata) return `its metadata has ${mostMetadata} entries or more`
