@@ -33,6 +33,8 @@ export interface Hello {
   lastSequence: bigint;
   /** Which of the player's devices; only where several may be connected at once */
   device: string;
+  /** That of the last welcome, to which the number belongs; empty when none is known */
+  series: string;
 }
 
 /** A newer access token of the same player, before that of the call expires. */
@@ -53,7 +55,10 @@ export interface ConnectResponse {
     | undefined;
 }
 
-/** The answer to `hello`: from here on messages come. It comes again, with `missed`, when messages were lost. */
+/**
+ * The answer to `hello`: from here on messages come. It comes again with each new series, and with `missed` when messages
+ * were lost.
+ */
 export interface Welcome {
   playerId: string;
   /** The gateway that the player is connected to */
@@ -64,11 +69,16 @@ export interface Welcome {
   sequence: bigint;
   /** Whether messages before `sequence` were lost that the client has not seen: what it knows must be read again */
   missed: boolean;
+  /**
+   * Names the numbers that follow: they begin anew, in another series, when the server has lost them. Empty before the
+   * player's first message
+   */
+  series: string;
 }
 
 /** A message to the player. */
 export interface Pushed {
-  /** From 1, without gaps for each player; 0 for a broadcast, which has none */
+  /** From 1, without gaps in each series; 0 for a broadcast, which has none */
   sequence: bigint;
   /** What it is about */
   topic: string;
@@ -264,7 +274,7 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { lastSequence: 0n, device: "" };
+  return { lastSequence: 0n, device: "", series: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -277,6 +287,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.device !== "") {
       writer.uint32(18).string(message.device);
+    }
+    if (message.series !== "") {
+      writer.uint32(26).string(message.series);
     }
     return writer;
   },
@@ -308,6 +321,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.series = reader.string();
             continue;
           }
         }
@@ -489,7 +510,7 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { playerId: "", gateway: "", epoch: 0n, sequence: 0n, missed: false };
+  return { playerId: "", gateway: "", epoch: 0n, sequence: 0n, missed: false, series: "" };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -514,6 +535,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.missed !== false) {
       writer.uint32(40).bool(message.missed);
+    }
+    if (message.series !== "") {
+      writer.uint32(50).string(message.series);
     }
     return writer;
   },
@@ -569,6 +593,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.missed = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.series = reader.string();
             continue;
           }
         }
@@ -1035,7 +1067,7 @@ export const GatewayServiceService = {
   /**
    * Connects the caller, once: another Connect of the same player, here or at another gateway, ends this one. The first
    * message is `hello`. It ends with FAILED_PRECONDITION and the reason when the session has ended, with UNAVAILABLE when
-   * the gateway stops: connect again then, with the last sequence number that was seen.
+   * the gateway stops: connect again then, with the last sequence number that was seen and its series.
    */
   connect: {
     path: "/gateway.GatewayService/Connect" as const,
@@ -1084,7 +1116,7 @@ export interface GatewayServiceServer extends UntypedServiceImplementation {
   /**
    * Connects the caller, once: another Connect of the same player, here or at another gateway, ends this one. The first
    * message is `hello`. It ends with FAILED_PRECONDITION and the reason when the session has ended, with UNAVAILABLE when
-   * the gateway stops: connect again then, with the last sequence number that was seen.
+   * the gateway stops: connect again then, with the last sequence number that was seen and its series.
    */
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
   /** Whether a player is connected, and when it was last. Any player may ask for any other. */

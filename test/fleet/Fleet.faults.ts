@@ -155,16 +155,21 @@ const underLoad = (
     const follow = Effect.fnUntraced(function* (i: number) {
       let lostAt: number | undefined = yield* Clock.currentTimeMillis
       let lastSequence = 0n
+      let series = ""
       const once = Effect.gen(function* () {
         const requests = yield* Queue.unbounded<ConnectRequest>()
-        yield* Queue.offer(requests, { message: { $case: "hello", hello: { lastSequence, device: "" } } })
+        yield* Queue.offer(requests, { message: { $case: "hello", hello: { lastSequence, series, device: "" } } })
         yield* gateway.connect(Stream.fromQueue(requests), playerOf(i)).pipe(
           Stream.runForEach(({ message }) =>
             Effect.map(Clock.currentTimeMillis, (now) => {
               if (message?.$case === "pushed" && message.pushed.sequence > 0n) lastSequence = message.pushed.sequence
               if (message?.$case !== "welcome") return
+              lastSequence = message.welcome.sequence
+              series = message.welcome.series
+              // It comes again with each series.
+              if (lostAt === undefined) return
               seen.connections++
-              seen.longestAway = Math.max(seen.longestAway, now - (lostAt ?? now))
+              seen.longestAway = Math.max(seen.longestAway, now - lostAt)
               lostAt = undefined
             })
           )

@@ -265,7 +265,7 @@ const game = Grpc.handlers(
     listLedger: () => Effect.succeed({ entries: [] })
   })
 )
-const welcome = { playerId: "p", gateway: "g", epoch: 1n, sequence: 0n, missed: false }
+const welcome = { playerId: "p", gateway: "g", epoch: 1n, sequence: 0n, missed: false, series: "" }
 const gateway = Grpc.handlers(
   Grpc.api(
     { healthCheck: GatewayServiceService.healthCheck, connect: GatewayServiceService.connect },

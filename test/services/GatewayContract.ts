@@ -41,8 +41,8 @@ export interface Backend {
 
 type Message = NonNullable<ConnectResponse["message"]>
 
-const hello = (lastSequence = 0, device = ""): ConnectRequest => ({
-  message: { $case: "hello", hello: { lastSequence: BigInt(lastSequence), device } }
+const hello = (lastSequence = 0, device = "", series = ""): ConnectRequest => ({
+  message: { $case: "hello", hello: { lastSequence: BigInt(lastSequence), device, series } }
 })
 
 const renew = (accessToken: string): ConnectRequest => ({ message: { $case: "renew", renew: { accessToken } } })
@@ -184,7 +184,7 @@ export const suite = (name: string, backend: Backend) => {
         assert.deepStrictEqual(yield* presence, { online: false, lastSeen: 0n })
         const one = yield* connect(gateway, token)
         const { epoch, ...welcome } = yield* one.welcome
-        assert.deepStrictEqual(welcome, { playerId, gateway: gateway.name, sequence: 0n, missed: false })
+        assert.deepStrictEqual(welcome, { playerId, gateway: gateway.name, sequence: 0n, missed: false, series: "" })
         const stored = yield* session.get(playerId)
         assert.deepStrictEqual([stored?.gateway, BigInt(stored?.epoch ?? 0)], [gateway.name, epoch])
         const { online } = yield* presence
@@ -257,6 +257,32 @@ export const suite = (name: string, backend: Backend) => {
         assert.deepStrictEqual(sequencesOf(yield* three.received.atLeast(100, isPushed)).slice(0, 2), [7, 8])
         const four = yield* connect(gateways[1], token, { first: [hello(5_000)] })
         assert.deepInclude(yield* four.welcome, { sequence: 106n, missed: true })
+      })
+    )
+
+    passing(
+      "gives who has seen numbers that were lost all that is kept, and says that more is missed",
+      Effect.gen(function* () {
+        const { open, player, send } = yield* fleet(backend)
+        const gateway = yield* open
+        const { playerId, token } = yield* player()
+        const one = yield* connect(gateway, token)
+        assert.deepInclude(yield* one.welcome, { sequence: 0n, missed: false, series: "" })
+        yield* send(playerId, 1)
+        yield* one.received.first(isPushed)
+        const [, again] = yield* one.received.atLeast(2, ({ $case }) => $case === "welcome")
+        const series = again?.$case === "welcome" ? again.welcome.series : ""
+        assert.notStrictEqual(series, "")
+        yield* Effect.forEach(times(3), (n) => send(playerId, n + 1))
+        yield* one.received.atLeast(4, isPushed)
+        yield* one.cut
+        const two = yield* connect(gateway, token, { first: [hello(3, "", series)] })
+        assert.deepInclude(yield* two.welcome, { sequence: 3n, missed: false, series })
+        assert.deepStrictEqual(sequencesOf(yield* two.received.atLeast(1, isPushed)), [4])
+        // What a store tells that has begun anew since.
+        const three = yield* connect(gateway, token, { first: [hello(3, "", "another")] })
+        assert.deepInclude(yield* three.welcome, { sequence: 0n, missed: true, series })
+        assert.deepStrictEqual(sequencesOf(yield* three.received.atLeast(4, isPushed)), times(4))
       })
     )
 
@@ -463,7 +489,8 @@ export const suite = (name: string, backend: Backend) => {
         const { token } = yield* player()
         for (const [first, field] of [
           [hello(0, "a b"), "message.hello.device"],
-          [hello(-1), "message.hello.last_sequence"]
+          [hello(-1), "message.hello.last_sequence"],
+          [hello(0, "", "a b"), "message.hello.series"]
         ] as const) {
           const one = yield* connect(gateway, token, { first: [first] })
           const exit = yield* one.ended

@@ -27,8 +27,30 @@ suites("PushLive", (options) => {
         const hour = 3_600_000
         const messages = yield* ttl("xd:push")
         assert.isTrue(messages > hour - 60_000 && messages <= hour)
-        const number = yield* ttl("xd:push-number")
+        const number = yield* ttl("xd:push-series")
         assert.isTrue(number > 30 * 24 * hour - 60_000 && number <= 30 * 24 * hour)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("begins another series when its numbers are lost, and tells nothing of the one before", () =>
+      Effect.gen(function* () {
+        const { keyPrefix } = yield* Redis
+        const push = yield* Push
+        const native = yield* driver(options)
+        const send = push.send("lost", { topic: "t", payload: "1" })
+        yield* Effect.repeat(send, { times: 2 })
+        const before = yield* push.since("lost", 0)
+        yield* Effect.promise(() => native.del(`${keyPrefix}xd:push-series:{${keyPrefix}session:lost}`))
+        yield* Effect.repeat(send, { times: 3 })
+        const after = yield* push.since("lost", 3, before.series)
+        assert.notStrictEqual(after.series, before.series)
+        assert.deepStrictEqual(
+          after.messages.map(({ sequence }) => sequence),
+          [1, 2, 3, 4]
+        )
+        assert.deepStrictEqual([after.sequence, after.missed], [4, true])
+        const messages = `${keyPrefix}xd:push:{${keyPrefix}session:lost}`
+        assert.strictEqual(yield* Effect.promise(() => native.llen(messages)), 4)
       }).pipe(Effect.scoped)
     )
 

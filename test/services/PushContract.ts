@@ -63,12 +63,17 @@ export const suite = <E>(name: string, layer: Layer.Layer<Push | Session, E>, { 
       Effect.gen(function* () {
         const push = yield* Push
         const player = fresh("player")
-        assert.deepStrictEqual(yield* push.since(player, 0), { messages: [], sequence: 0, missed: false })
+        const since = (sequence: number, series?: string) => push.since(player, sequence, series)
+        assert.deepStrictEqual(yield* since(0), { messages: [], sequence: 0, series: "", missed: false })
         yield* Effect.forEach(times(5), (n) => push.send(player, message(n)))
         const all = times(5).map(numbered)
-        assert.deepStrictEqual(yield* push.since(player, 0), { messages: all, sequence: 5, missed: false })
-        assert.deepStrictEqual(yield* push.since(player, 3), { messages: all.slice(3), sequence: 5, missed: false })
-        assert.deepStrictEqual(yield* push.since(player, 5), { messages: [], sequence: 5, missed: false })
+        const { series, ...first } = yield* since(0)
+        assert.match(series, /^[A-Za-z0-9-]{1,64}$/)
+        assert.deepStrictEqual(first, { messages: all, sequence: 5, missed: false })
+        for (const its of [undefined, "", series]) {
+          assert.deepStrictEqual(yield* since(3, its), { messages: all.slice(3), sequence: 5, series, missed: false })
+          assert.deepStrictEqual(yield* since(5, its), { messages: [], sequence: 5, series, missed: false })
+        }
       }))
 
     test("keeps the last 100 of a player, and says when some are missed", () =>
@@ -77,8 +82,8 @@ export const suite = <E>(name: string, layer: Layer.Layer<Push | Session, E>, { 
         const player = fresh("player")
         yield* Effect.forEach(times(103), (n) => push.send(player, message(n)))
         const kept = times(103).slice(3).map(numbered)
-        assert.deepStrictEqual(yield* push.since(player, 3), { messages: kept, sequence: 103, missed: false })
-        assert.deepStrictEqual(yield* push.since(player, 2), { messages: kept, sequence: 103, missed: true })
+        assert.deepInclude(yield* push.since(player, 3), { messages: kept, sequence: 103, missed: false })
+        assert.deepInclude(yield* push.since(player, 2), { messages: kept, sequence: 103, missed: true })
       }))
 
     test("says so when it has lost what somebody has seen", () =>
@@ -86,7 +91,31 @@ export const suite = <E>(name: string, layer: Layer.Layer<Push | Session, E>, { 
         const push = yield* Push
         const player = fresh("player")
         yield* push.send(player, message(1))
-        assert.deepStrictEqual(yield* push.since(player, 2), { messages: [], sequence: 1, missed: true })
+        assert.deepInclude(yield* push.since(player, 2), { messages: [], sequence: 1, missed: true })
+      }))
+
+    test("gives all that is kept to who has seen another series, and says that it missed some", () =>
+      Effect.gen(function* () {
+        const push = yield* Push
+        const [player, silent] = [fresh("player"), fresh("player")]
+        yield* Effect.forEach(times(4), (n) => push.send(player, message(n)))
+        const { series } = yield* push.since(player, 0)
+        for (const sequence of [0, 3, 4, 200]) {
+          assert.deepStrictEqual(yield* push.since(player, sequence, "another"), {
+            messages: times(4).map(numbered),
+            sequence: 4,
+            series,
+            missed: true
+          })
+        }
+        assert.deepStrictEqual(yield* push.since(silent, 3, "another"), {
+          messages: [],
+          sequence: 0,
+          series: "",
+          missed: true
+        })
+        yield* push.send(silent, message(1))
+        assert.notStrictEqual((yield* push.since(silent, 0)).series, series)
       }))
 
     test("tells the gateway of the player at once, in order, with the text as it was sent", () =>
@@ -98,11 +127,13 @@ export const suite = <E>(name: string, layer: Layer.Layer<Push | Session, E>, { 
         const texts = ['{"a":"\\u0000 \\" \\\\ é 你好"}', "  [1, 2e3]\n", '"x"', "null"]
         yield* Effect.forEach(texts, (payload) => push.send(player, { topic: "A-z.0_9", payload }))
         const events = yield* heard.atLeast(4, (one) => one._tag === "Message" && one.playerId === player)
+        const { series } = yield* push.since(player, 0)
         assert.deepStrictEqual(
           events,
           texts.map((payload, index) => ({
             _tag: "Message" as const,
             playerId: player,
+            series,
             message: { sequence: index + 1, topic: "A-z.0_9", payload }
           }))
         )

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import type { ConnectRequest, ConnectResponse } from "../../gen/gateway.ts"
+import type { ConnectRequest, ConnectResponse, Welcome } from "../../gen/gateway.ts"
 import type { Account } from "./Account.ts"
 import { type Failure, kindOf, type Tally } from "./Tally.ts"
 
@@ -27,6 +27,7 @@ const silent: Failure = { _tag: "Silent" }
  */
 export const make = Effect.fnUntraced(function* (account: Account, tally: Tally) {
   let lastSequence = 0n
+  let series = ""
   let heardAt = yield* Clock.currentTimeMillis
   let lostAt: number | undefined
   let isConnected = false
@@ -38,7 +39,9 @@ export const make = Effect.fnUntraced(function* (account: Account, tally: Tally)
       if (requests !== undefined) Queue.offerUnsafe(requests, { message })
     })
 
-  const welcome = (sequence: bigint, missed: boolean): void => {
+  const welcome = (told: Welcome): void => {
+    const { missed, sequence } = told
+    series = told.series
     if (missed) tally.missed++
     // What follows is told from the number that it was asked for; another one is one that it never heard of.
     else if (lastSequence !== 0n && sequence !== lastSequence) tally.failed({ _tag: "OutOfOrder" })
@@ -54,7 +57,7 @@ export const make = Effect.fnUntraced(function* (account: Account, tally: Tally)
   const hear = ({ message }: ConnectResponse): Effect.Effect<void> =>
     Effect.map(Clock.currentTimeMillis, (now) => {
       heardAt = now
-      if (message?.$case === "welcome") welcome(message.welcome.sequence, message.welcome.missed)
+      if (message?.$case === "welcome") welcome(message.welcome)
       if (message?.$case !== "pushed") return
       tally.pushes++
       const { sequence } = message.pushed
@@ -78,7 +81,7 @@ export const make = Effect.fnUntraced(function* (account: Account, tally: Tally)
     const sent = (requests = yield* Queue.unbounded<ConnectRequest>())
     const ended = (hungUp = yield* Deferred.make<void>())
     heardAt = yield* Clock.currentTimeMillis
-    yield* say({ $case: "hello", hello: { lastSequence, device: "" } })
+    yield* say({ $case: "hello", hello: { lastSequence, series, device: "" } })
     const { metadata } = account.identity()
     yield* account.gateway
       .connect(Stream.fromQueue(sent), { metadata: metadata! })

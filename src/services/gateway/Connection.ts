@@ -5,7 +5,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import type { ConnectResponse } from "../../gen/gateway.ts"
+import type { ConnectResponse, Hello } from "../../gen/gateway.ts"
 import type { Call } from "../../grpc/Call.ts"
 import type { SessionData } from "../../session/Session.ts"
 import type { ConnectError } from "./errors.ts"
@@ -17,8 +17,8 @@ const mostWaiting = 64
 /** What the stream of a connection gives, or how it ends. */
 type Pulled = Effect.Effect<NonEmptyReadonlyArray<ConnectResponse>, ConnectError | Cause.Done>
 
-/** The messages after a number; it waits while the store is away. */
-type ReadSince = (playerId: string, sequence: number) => Effect.Effect<Since>
+/** The messages after a number of a series; it waits while the store is away. */
+type ReadSince = (playerId: string, sequence: number, series: string) => Effect.Effect<Since>
 
 const pushed = ({ payload, topic }: Message, sequence: number): ConnectResponse => ({
   message: { $case: "pushed", pushed: { sequence: BigInt(sequence), topic, payload } }
@@ -37,8 +37,11 @@ export class Connection {
   readonly #read: ReadSince
   /** That of the last message that was put behind the others. */
   #sequence: number
-  /** The highest that was heard of while messages are read from the store. */
+  /** To which the number belongs. */
+  #series: string
+  /** The highest that was heard of while messages are read from the store, and the series of the last one. */
   #heard = 0
+  #heardSeries = ""
   /** Messages may be missing after it: they are read from the store. */
   #isBehind = true
   #isWelcomed = false
@@ -48,11 +51,12 @@ export class Connection {
   #second = 0
   #messages = 0
 
-  constructor(call: Pick<Call["Service"], "hangUp">, session: SessionData, lastSequence: number, read: ReadSince) {
+  constructor(call: Pick<Call["Service"], "hangUp">, session: SessionData, hello: Hello, read: ReadSince) {
     this.call = call
     this.session = session
     this.token = session.token
-    this.#sequence = lastSequence
+    this.#sequence = Number(hello.lastSequence)
+    this.#series = hello.series
     this.#read = read
   }
 
@@ -70,10 +74,13 @@ export class Connection {
   })
 
   /** One of the player's messages was heard. */
-  push(message: Numbered): void {
+  push(message: Numbered, series: string): void {
     const { sequence } = message
     if (this.#isBehind) {
-      this.#heard = Math.max(this.#heard, sequence)
+      this.#heard = series === this.#heardSeries ? Math.max(this.#heard, sequence) : sequence
+      this.#heardSeries = series
+    } else if (series !== this.#series) {
+      this.fallBehind()
     } else if (sequence === this.#sequence + 1 && this.#put(pushed(message, sequence))) {
       this.#sequence = sequence
     } else if (sequence > this.#sequence) {
@@ -137,23 +144,27 @@ export class Connection {
   /** Reads what is missing; a second time when more was heard of meanwhile. */
   #catchUp(): Pulled {
     this.#heard = 0
-    return Effect.flatMap(this.#read(this.session.playerId, this.#sequence), ({ messages, missed, sequence }) => {
+    const { playerId } = this.session
+    return Effect.flatMap(this.#read(playerId, this.#sequence, this.#series), (since) => {
+      const { messages, missed, sequence, series } = since
       const before = messages.length === 0 ? sequence : messages[0]!.sequence - 1
-      const welcome = missed || !this.#isWelcomed ? [this.#welcome(before, missed)] : []
+      const isNews = missed || !this.#isWelcomed || series !== this.#series
+      const welcome = isNews ? [this.#welcome(before, since)] : []
       this.#isWelcomed = true
       this.#sequence = sequence
-      this.#isBehind = this.#heard > sequence
+      this.#series = series
+      this.#isBehind = this.#heard > 0 && (this.#heardSeries !== series || this.#heard > sequence)
       this.#waiting.unshift(...welcome, ...messages.map((message) => pushed(message, message.sequence)))
       return this.pull
     })
   }
 
-  #welcome(sequence: number, missed: boolean): ConnectResponse {
+  #welcome(sequence: number, { missed, series }: Since): ConnectResponse {
     const { epoch, gateway, playerId } = this.session
     return {
       message: {
         $case: "welcome",
-        welcome: { playerId, gateway, epoch: BigInt(epoch), sequence: BigInt(sequence), missed }
+        welcome: { playerId, gateway, epoch: BigInt(epoch), sequence: BigInt(sequence), missed, series }
       }
     }
   }

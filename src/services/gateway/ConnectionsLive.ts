@@ -123,9 +123,9 @@ const make = Effect.gen(function* () {
   let isDraining = false
 
   const reading = yield* Semaphore.make(concurrency)
-  const since = (playerId: string, sequence: number) =>
+  const since = (playerId: string, sequence: number, series: string) =>
     Effect.retry(
-      reading.withPermit(push.since(playerId, sequence)),
+      reading.withPermit(push.since(playerId, sequence, series)),
       Schedule.jittered(Schedule.spaced("1 second"))
     ).pipe(
       // It is retried for ever.
@@ -159,7 +159,7 @@ const make = Effect.gen(function* () {
     const connection = new Connection(
       caller.call,
       yield* Effect.onError(login(caller, hello), () => Effect.sync(() => roster.size--)),
-      Number(hello.lastSequence),
+      hello,
       since
     )
     roster.add(connection)
@@ -203,7 +203,7 @@ const make = Effect.gen(function* () {
   const hear = (heard: Heard) => {
     switch (heard._tag) {
       case "Message":
-        return roster.of(heard.playerId).forEach((one) => one.push(heard.message))
+        return roster.of(heard.playerId).forEach((one) => one.push(heard.message, heard.series))
       case "Broadcast":
         return roster.all.forEach((one) => one.broadcast(heard.message))
       case "Gap":

@@ -80,7 +80,7 @@ export const Message = Schema.Struct({
 /** See {@link Message}. */
 export type Message = typeof Message.Type
 
-/** A message to one player, with its place among those of the player: from 1, without gaps. */
+/** A message to one player, with its place among those of the player: from 1, without gaps in a {@link Since.series}. */
 export const Numbered = Schema.Struct({ sequence: Schema.Int, topic: Schema.String, payload: Schema.String })
 
 /** See {@link Numbered}. */
@@ -90,23 +90,26 @@ export type Numbered = typeof Numbered.Type
  * What a gateway hears.
  *
  * - `Message`: one for a player; it may be one who is not connected to it. A player's messages may come twice, and one
- *   may be missing: the sequence tells, and {@link Push.since} has it
+ *   may be missing: series and sequence tell, and {@link Push.since} has it
  * - `Broadcast`: one for everybody; one that is missing is lost
  * - `Gap`: from here on everything is heard, and before it messages may be missing; the first event
  */
 export type Heard =
-  | { readonly _tag: "Message"; readonly playerId: string; readonly message: Numbered }
+  | { readonly _tag: "Message"; readonly playerId: string; readonly series: string; readonly message: Numbered }
   | { readonly _tag: "Broadcast"; readonly message: Message }
   | { readonly _tag: "Gap" }
 
 /**
  * The messages after a sequence number, in order.
  *
+ * - `series`: the name of the numbers from 1 on, another one each time they begin anew; empty when there are none
  * - `sequence`: that of the player's last message; 0 when there was none, or none for 30 days
  * - `missed`: whether some are no longer known: of each player the last 100 are, for an hour after the last. So too when
- *   the number that was asked for is higher than the last: the store has lost messages
+ *   the number that was asked for is of another series, and then `messages` are all that are kept, or is higher than the
+ *   last: the store has lost messages
  */
 export interface Since {
+  readonly series: string
   readonly messages: ReadonlyArray<Numbered>
   readonly sequence: number
   readonly missed: boolean
@@ -123,8 +126,11 @@ export class Push extends Context.Service<
     readonly send: (playerId: string, message: Message) => Effect.Effect<number, PushError>
     /** Sends a message to everybody who is connected now. Fails as `send`. */
     readonly broadcast: (message: Message) => Effect.Effect<void, PushError>
-    /** What was sent to a player after a sequence number. Fails with `InvalidInput`, `Unavailable` or `Refused`. */
-    readonly since: (playerId: string, sequence: number) => Effect.Effect<Since, PushError>
+    /**
+     * What was sent to a player after a sequence number of a series; of the one that there is when that is left out or
+     * empty. Fails with `InvalidInput`, `Unavailable` or `Refused`.
+     */
+    readonly since: (playerId: string, sequence: number, series?: string) => Effect.Effect<Since, PushError>
     /** What a gateway is to tell its players, for as long as the stream runs; while the store is away it waits. */
     readonly listen: (gateway: string) => Stream.Stream<Heard, PushError>
   }

@@ -6,6 +6,7 @@ import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Uuid from "../../utils/Uuid.ts"
 import { checkMessage, checkSequence, keptFor, keptMessages, numberedFor, playerOf, sinceOf } from "./messages.ts"
 import { type Heard, type Numbered, Push } from "./Push.ts"
 
@@ -13,11 +14,14 @@ import { type Heard, type Numbered, Push } from "./Push.ts"
 const mostEvents = 1_024
 
 interface Log {
+  readonly series: string
   sequence: number
   messages: Array<Numbered>
   /** When the last one was sent, in milliseconds of the epoch. */
   sentAt: number
 }
+
+const noLog = { series: "", sequence: 0, messages: [] }
 
 /** Gateways that listen; one that falls too far behind loses what waits for it, and is told so. */
 const makeListeners = () => {
@@ -74,24 +78,25 @@ export const makeEmbedded: Effect.Effect<Push["Service"], never, Scope.Scope> = 
     send: Effect.fnUntraced(function* (playerId, message) {
       yield* Effect.fromResult(playerOf(playerId))
       const { payload, topic } = yield* Effect.fromResult(checkMessage(message))
-      const log = logOf(playerId) ?? { sequence: 0, messages: [], sentAt: 0 }
+      const newSeries = yield* Uuid.v4
+      const log = logOf(playerId) ?? { series: newSeries, sequence: 0, messages: [], sentAt: 0 }
       const numbered = { sequence: log.sequence + 1, topic, payload }
       log.sequence = numbered.sequence
       log.messages = [...log.messages.slice(1 - keptMessages), numbered]
       log.sentAt = now()
       logs.set(playerId, log)
-      tell({ _tag: "Message", playerId, message: numbered })
+      tell({ _tag: "Message", playerId, series: log.series, message: numbered })
       return numbered.sequence
     }),
     broadcast: (message) =>
       Effect.map(Effect.fromResult(checkMessage(message)), ({ payload, topic }) =>
         tell({ _tag: "Broadcast", message: { topic, payload } })
       ),
-    since: Effect.fnUntraced(function* (playerId, sequence) {
+    since: Effect.fnUntraced(function* (playerId, sequence, series = "") {
       yield* Effect.fromResult(playerOf(playerId))
       const after = yield* Effect.fromResult(checkSequence(sequence))
-      const log = logOf(playerId)
-      return sinceOf(after, log?.sequence ?? 0, log?.messages ?? [])
+      const { messages, ...last } = logOf(playerId) ?? noLog
+      return sinceOf({ series, sequence: after }, { series: last.series, sequence: last.sequence }, messages)
     }),
     listen: () => listen
   }

@@ -10,7 +10,17 @@ import * as Key from "../../redis/Key.ts"
 import { Redis } from "../../redis/Redis.ts"
 import { type RedisFailure, UnexpectedReply } from "../../redis/RedisError.ts"
 import * as Script from "../../redis/Script.ts"
-import { checkMessage, checkSequence, keptFor, keptMessages, numberedFor, playerOf, sinceOf } from "./messages.ts"
+import * as Uuid from "../../utils/Uuid.ts"
+import {
+  checkMessage,
+  checkSequence,
+  keptFor,
+  keptMessages,
+  numberedFor,
+  type Place,
+  playerOf,
+  sinceOf
+} from "./messages.ts"
 import {
   type Heard,
   InvalidInput,
@@ -32,20 +42,21 @@ export const fromRedis = ({ partial, reason }: RedisFailure): PushError => {
   return new PushError({ reason: reason.isRetryable ? new Unavailable({ detail }) : new Refused({ detail }) })
 }
 
-/** What is kept of a player, in the slot of its session: the messages, and the number of the last one. */
+/** What is kept of a player, in the slot of its session: the messages, and the number of the last one with its series. */
 const keysOf = (session: Key.Key<"session">) =>
-  [session, Key.beside(session, "xd:push"), Key.beside(session, "xd:push-number")] as const
+  [session, Key.beside(session, "xd:push"), Key.beside(session, "xd:push-series")] as const
 
 const text = `local function text(number) return string.format('%.0f', number) end`
 
 /**
- * Keeps a message; gives its number, and the gateway that the player's newest session names, or none. A value of the plan
+ * Keeps a message; gives its number and series, which is a new one when there is none, and the gateway that the player's newest session names, or none. A value of the plan
  * that does not read names none: this only decides who is told at once.
  */
 const Append = Script.make({
   name: "push.append",
   lua: `${text}
-local number = redis.call('INCR', KEYS[3])
+if redis.call('HSETNX', KEYS[3], 'series', ARGV[5]) == 1 then redis.call('DEL', KEYS[2]) end
+local number = redis.call('HINCRBY', KEYS[3], 'number', 1)
 redis.call('RPUSH', KEYS[2], '{"sequence":' .. text(number) .. ',' .. ARGV[1])
 redis.call('LTRIM', KEYS[2], text(-ARGV[2]), '-1')
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
@@ -55,52 +66,55 @@ if type(value) == 'string' then
   local reads, session = pcall(cjson.decode, value)
   if reads and type(session) == 'table' and type(session.gateway) == 'string' then gateway = session.gateway end
 end
-return { text(number), gateway }
+return { text(number), redis.call('HGET', KEYS[3], 'series'), gateway }
 `,
-  keys: ["session", "messages", "number"],
-  args: ({ payload, topic }: Message) => [
+  keys: ["session", "messages", "series"],
+  args: ({ newSeries, payload, topic }: Message & { readonly newSeries: string }) => [
     JSON.stringify({ topic, payload }).slice(1),
     keptMessages,
     Duration.toMillis(keptFor),
-    Duration.toMillis(numberedFor)
+    Duration.toMillis(numberedFor),
+    newSeries
   ],
   reply: (reply) => {
-    const [number, gateway] = Array.isArray(reply) ? reply : []
-    return typeof number === "string" && typeof gateway === "string"
-      ? Result.succeed({ sequence: Number(number), gateway })
-      : Result.fail(new UnexpectedReply({ problem: "not a number and a gateway" }))
+    const [number, series, gateway] = Array.isArray(reply) ? reply : []
+    return typeof number === "string" && typeof series === "string" && typeof gateway === "string"
+      ? Result.succeed({ sequence: Number(number), series, gateway })
+      : Result.fail(new UnexpectedReply({ problem: "not a number, a series and a gateway" }))
   }
 })
 
 const decodeNumbered = Schema.decodeUnknownResult(Schema.fromJsonString(Numbered))
 
-/** The number of the last message, and those after a number. */
+/** The number of the last message and its series, and the messages after a number; all when that is of another series. */
 const Read = Script.make({
   name: "push.read",
   lua: `${text}
-local number = tonumber(redis.call('GET', KEYS[3]) or '0')
-local count = math.min(number - ARGV[1], ARGV[2])
-return { text(number), count > 0 and redis.call('LRANGE', KEYS[2], text(-count), '-1') or {} }
+local last = redis.call('HMGET', KEYS[3], 'series', 'number')
+local series, number = last[1] or '', tonumber(last[2] or '0')
+local after = (ARGV[3] == '' or ARGV[3] == series) and ARGV[1] or 0
+local count = math.min(number - after, ARGV[2])
+return { text(number), series, count > 0 and redis.call('LRANGE', KEYS[2], text(-count), '-1') or {} }
 `,
-  keys: ["session", "messages", "number"],
-  args: (after: number) => [after, keptMessages],
+  keys: ["session", "messages", "series"],
+  args: ({ sequence, series }: Place) => [sequence, keptMessages, series],
   reply: (reply) => {
-    const [number, messages] = Array.isArray(reply) ? reply : []
-    return typeof number === "string" && Array.isArray(messages)
+    const [number, series, messages] = Array.isArray(reply) ? reply : []
+    return typeof number === "string" && typeof series === "string" && Array.isArray(messages)
       ? Result.succeed({
-          last: Number(number),
+          last: { sequence: Number(number), series },
           // One that does not read is missing.
           messages: messages
             .map((text) => decodeNumbered(text))
             .filter(Result.isSuccess)
             .map(({ success }) => success)
         })
-      : Result.fail(new UnexpectedReply({ problem: "not a number and messages" }))
+      : Result.fail(new UnexpectedReply({ problem: "not a number, a series and messages" }))
   },
   idempotent: true
 })
 
-const ToPlayer = Schema.Struct({ playerId: Schema.String, message: Numbered })
+const ToPlayer = Schema.Struct({ playerId: Schema.String, series: Schema.String, message: Numbered })
 
 const everybody = Result.getOrThrow(Channel.make("xd:push-broadcast", Message)())
 
@@ -141,8 +155,8 @@ const together = (): {
  */
 export const makeLive: Effect.Effect<Push["Service"], never, Redis> = Effect.gen(function* () {
   const redis = yield* Redis
-  const tell = (gateway: string, playerId: string, message: Numbered) => {
-    const command = Result.flatMap(channelOf(gateway), (channel) => Command.publish(channel, { playerId, message }))
+  const tell = (gateway: string, heard: typeof ToPlayer.Type) => {
+    const command = Result.flatMap(channelOf(gateway), (channel) => Command.publish(channel, heard))
     // A second one is known by its number.
     return Result.isSuccess(command) ? Effect.ignore(redis.run(Command.idempotent(command.success))) : Effect.void
   }
@@ -150,9 +164,9 @@ export const makeLive: Effect.Effect<Push["Service"], never, Redis> = Effect.gen
     send: Effect.fnUntraced(function* (playerId, message) {
       const player = yield* Effect.fromResult(playerOf(playerId))
       const { payload, topic } = yield* Effect.fromResult(checkMessage(message))
-      const append = Append(keysOf(player), { topic, payload })
-      const { gateway, sequence } = yield* Effect.mapError(redis.run(append), fromRedis)
-      if (gateway !== "") yield* tell(gateway, playerId, { sequence, topic, payload })
+      const append = Append(keysOf(player), { topic, payload, newSeries: yield* Uuid.v4 })
+      const { gateway, sequence, series } = yield* Effect.mapError(redis.run(append), fromRedis)
+      if (gateway !== "") yield* tell(gateway, { playerId, series, message: { sequence, topic, payload } })
       return sequence
     }),
     broadcast: Effect.fnUntraced(function* (message) {
@@ -163,9 +177,9 @@ export const makeLive: Effect.Effect<Push["Service"], never, Redis> = Effect.gen
       )
       yield* Effect.mapError(redis.run(command), fromRedis)
     }),
-    since: Effect.fnUntraced(function* (playerId, sequence) {
+    since: Effect.fnUntraced(function* (playerId, sequence, series = "") {
       const player = yield* Effect.fromResult(playerOf(playerId))
-      const after = yield* Effect.fromResult(checkSequence(sequence))
+      const after = { series, sequence: yield* Effect.fromResult(checkSequence(sequence)) }
       const { last, messages } = yield* Effect.mapError(redis.run(Read(keysOf(player), after)), fromRedis)
       return sinceOf(after, last, messages)
     }),

@@ -19,6 +19,11 @@ const Device = Schema.String.check(
   Schema.isPattern(/^[A-Za-z0-9._-]{0,64}$/, { expected: "up to 64 characters of A-Z a-z 0-9 . _ -" })
 )
 
+/** The series of a sequence number, or none. */
+const Series = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9-]{0,64}$/, { expected: "the series of a welcome, or none" })
+)
+
 /** A player, or none. */
 const PlayerIdOrNone = Schema.Union([Schema.Literal(""), PlayerId])
 
@@ -26,7 +31,8 @@ const Hello = Schema.Struct({
   lastSequence: Schema.BigInt.check(
     Schema.isBetweenBigInt({ minimum: 0n, maximum: BigInt(Number.MAX_SAFE_INTEGER) }, { expected: "0 or more" })
   ),
-  device: Device
+  device: Device,
+  series: Series
 })
 
 /** The methods of the gateway itself: what each takes and the errors that it declares, for its server and every client. */

@@ -36,8 +36,16 @@ export const checkSequence = (sequence: number): Result.Result<number, PushError
     ? Result.succeed(sequence)
     : Result.fail(refuse("the sequence number is not a whole number from 0"))
 
-/** What follows a sequence number, of the messages that are known and the number of the last one. */
-export const sinceOf = (after: number, last: number, known: ReadonlyArray<Numbered>): Since => {
-  const messages = known.filter(({ sequence }) => sequence > after)
-  return { messages, sequence: last, missed: last - after !== messages.length }
+/** A place among the numbers of a series. */
+export interface Place {
+  readonly series: string
+  readonly sequence: number
+}
+
+/** What follows a place, of the messages that are known and the place of the last one. */
+export const sinceOf = (after: Place, last: Place, known: ReadonlyArray<Numbered>): Since => {
+  const isOther = after.series !== "" && after.series !== last.series
+  const from = isOther ? 0 : after.sequence
+  const messages = known.filter(({ sequence }) => sequence > from)
+  return { ...last, messages, missed: isOther || last.sequence - from !== messages.length }
 }

@@ -21,7 +21,7 @@ export const gateway = Effect.suspend(() => {
       call.on("close", () => players.delete(call))
       call.on("cancelled", () => players.delete(call))
       call.on("data", () => {
-        const welcome = { playerId: "p", gateway: "g", epoch: 1n, sequence: 0n, missed: false }
+        const welcome = { playerId: "p", gateway: "g", epoch: 1n, sequence: 0n, missed: false, series: "" }
         call.write({ message: { $case: "welcome", welcome } })
       })
     },

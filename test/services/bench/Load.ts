@@ -21,7 +21,9 @@ export const values = {
 }
 
 const hello = frame(
-  Buffer.from(ConnectRequest.encode({ message: { $case: "hello", hello: { lastSequence: 0n, device: "" } } }).finish())
+  Buffer.from(
+    ConnectRequest.encode({ message: { $case: "hello", hello: { lastSequence: 0n, series: "", device: "" } } }).finish()
+  )
 )
 
 const request = frame(Buffer.from(BroadcastRequest.encode({ topic: "news", payload: '{"a":1}' }).finish()))
