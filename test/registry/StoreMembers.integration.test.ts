@@ -1,19 +1,25 @@
 // What the store on etcd does about members that are down, frozen or cut off, about users, and about TLS.
 import { assert, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { fileURLToPath } from "node:url"
 import { InvalidConfig } from "../../src/config/ConfigError.ts"
-import { EtcdConfig, type EtcdSettings } from "../../src/registry/Registry.ts"
+import { EtcdConfig, type EtcdSettings, Registry, RegistryConfig } from "../../src/registry/Registry.ts"
 import { Refused, Unavailable } from "../../src/registry/RegistryError.ts"
+import { encode, keyOf, prefixOf } from "../../src/registry/internal/codec.ts"
 import * as Etcd from "../../src/registry/internal/etcd.ts"
+import * as Room from "../../src/registry/internal/room.ts"
 import * as EtcdServer from "../support/EtcdServer.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import * as Ports from "../support/Ports.ts"
 import { eventually } from "../support/RedisBackends.ts"
 import * as RealServer from "../support/RealServer.ts"
+import { heard } from "./RegistryContract.ts"
 import { changesOf, newPrefix, put, watching } from "./StoreContract.ts"
 
 const defaults: EtcdSettings = Schema.decodeSync(EtcdConfig.schema)({})
@@ -184,6 +190,42 @@ RealServer.suite("etcd", "The store on an etcd of its own", () => {
       const nobody = yield* storeAt([node.port])
       assert.instanceOf(yield* Effect.flip(nobody.list(prefix)), Refused)
     })
+  )
+
+  it.live(
+    "lists and watches beside values that are too large for a message, together or by themselves",
+    () =>
+      Effect.gen(function* () {
+        const node = yield* EtcdServer.start({ args: ["--max-request-bytes", String(128 * 1024 * 1024)] })
+        const store = yield* storeAt([node.port], { requestTimeout: Duration.seconds(20) })
+        const registry = Context.get(yield* Room.make(store, Schema.decodeSync(RegistryConfig.schema)({})), Registry)
+        const { next } = yield* heard(registry.watch("game"))
+        const see = (endpoints: number, skipped: number) =>
+          eventually(
+            "the view is right",
+            Effect.map(Stream.runHead(registry.watch("game")), (seen) => {
+              assert(Option.isSome(seen))
+              return seen.value.endpoints.length === endpoints && seen.value.skipped === skipped && !seen.value.isStale
+            })
+          )
+        assert.deepStrictEqual((yield* next).endpoints, [])
+        const enter = (address: string) => put(store, keyOf("game", address), encode("game", address, {}), "0")
+        const first = yield* enter("10.0.0.1:1")
+        yield* enter("10.0.0.3:1")
+        yield* see(2, 0)
+        const megabyte = "x".repeat(1024 * 1024)
+        for (const [i, megabytes] of [30, 30, 30, 70].entries()) {
+          yield* put(store, keyOf("game", `10.0.0.2:${i + 1}`), megabyte.repeat(megabytes), "0")
+        }
+        yield* see(2, 4)
+        assert.deepInclude(yield* registry.discover("game"), { skipped: 4, held: 0 })
+        // What cannot be told is listed.
+        const watch = yield* watching(store, prefixOf("game"), first)
+        assert.instanceOf(yield* watch.failure, Unavailable)
+        yield* enter("10.0.0.4:1")
+        yield* see(3, 4)
+      }),
+    60_000
   )
 
   it.live("needs no token where etcd knows no users", () =>

@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../grpc/Resolver.ts"
 import { isDialable } from "./address.ts"
+import { mostValueBytes } from "./store.ts"
 
 /** The root of the entries. Nothing else may stand under it: Go services would dial it. */
 const root = "/xdooria/services/"
@@ -15,9 +16,6 @@ export const keyOf = (name: string, address: string): string => `${prefixOf(name
 
 /** In metadata: which registration an entry belongs to. Two processes with one address tell each other apart by it. */
 export const instanceKey = "instance"
-
-/** How large a value may be that is read, in bytes of UTF-8. */
-const mostBytes = 64 * 1024
 
 /** How many entries the metadata of an instance may have. */
 export const mostMetadata = 64
@@ -70,7 +68,7 @@ const metadataOf = (value: unknown): Readonly<Record<string, string>> | undefine
 
 /** The instance that an entry of a service tells of; none where it cannot be read or called, or is another service's. */
 export const decode = (name: string, value: string): Endpoint | undefined => {
-  if (Buffer.byteLength(value) > mostBytes) return undefined
+  if (Buffer.byteLength(value) > mostValueBytes) return undefined
   const members = Option.flatMapNullishOr(parse(value), membersOf)
   if (Option.isNone(members) || members.value.name !== name) return undefined
   const { addr } = members.value

@@ -13,7 +13,8 @@ import { InvalidConfig, Rejected } from "../../config/ConfigError.ts"
 import { readPem } from "../../utils/Tls.ts"
 import type { EtcdSettings } from "../Registry.ts"
 import { Refused, Unavailable } from "../RegistryError.ts"
-import { Connection, entryOf, type Failure, rangeOf } from "./etcdConnection.ts"
+import { Connection, entryOf, type Failure } from "./etcdConnection.ts"
+import { listed } from "./etcdList.ts"
 import { watch } from "./etcdWatch.ts"
 import type { Condition, Store } from "./store.ts"
 
@@ -134,9 +135,12 @@ const comparison = ({ createRevision, key }: Condition) => ({
   create_revision: String(createRevision)
 })
 
+/** What another try may mend. */
+const passing: ReadonlyArray<Failure["_tag"]> = ["Unavailable", "TooLarge", "Compacted"]
+
 /** Every member has said why, or the one that decides. */
 const reasonOf = ({ _tag, detail }: Failure): Unavailable | Refused =>
-  _tag === "Unavailable" ? new Unavailable({ detail }) : new Refused({ detail })
+  passing.includes(_tag) ? new Unavailable({ detail }) : new Refused({ detail })
 
 /** The store, and whether it is there. */
 export interface Etcd extends Store {
@@ -274,9 +278,9 @@ export const make = (settings: EtcdSettings): Effect.Effect<Etcd, InvalidConfig,
         )
       },
       list: (prefix) =>
-        ask((connection, metadata) => connection.call("range", rangeOf(prefix), metadata)).pipe(
-          Effect.map(({ header, kvs }) => ({ revision: BigInt(header.revision), entries: kvs.map(entryOf) })),
-          Effect.mapError(reasonOf)
+        Effect.mapError(
+          listed((range) => ask((connection, metadata) => connection.call("range", range, metadata)), prefix),
+          reasonOf
         ),
       watch: (prefix, from) =>
         Stream.suspend(() => {

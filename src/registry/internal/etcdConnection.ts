@@ -4,7 +4,7 @@ import * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Host } from "etcd3/lib/connection-pool.js"
-import type { Change, Entry } from "./store.ts"
+import { type Change, type Entry, mostValueBytes } from "./store.ts"
 
 // --- what passes, as the stubs have it
 
@@ -28,13 +28,22 @@ interface Event {
   readonly kv: KeyValue
 }
 
-interface Range {
+/** What is read. */
+export interface Range {
   readonly key: Buffer
   readonly range_end?: Buffer
+  /** At most so many, 0 or none for all. */
+  readonly limit?: number
+  /** As of this revision, 0 or none for the newest. */
+  readonly revision?: Int64
+  readonly keys_only?: boolean
 }
 
-interface Ranged {
+/** What was read. */
+export interface Ranged {
   readonly header: Header
+  /** Whether the limit has left some out. */
+  readonly more: boolean
   readonly kvs: ReadonlyArray<KeyValue>
 }
 
@@ -137,7 +146,7 @@ export interface WatchResponse {
 /** As the room has it. */
 export const entryOf = ({ create_revision, key, lease, mod_revision, value }: KeyValue): Entry => ({
   key: key.toString(),
-  value: value.toString(),
+  value: value.length > mostValueBytes ? "" : value.toString(),
   createRevision: BigInt(create_revision),
   modRevision: BigInt(mod_revision),
   lease: String(lease)
@@ -167,13 +176,24 @@ export const rangeOf = (prefix: string): { readonly key: Buffer; readonly range_
  * - `Denied`: our user has no right to it
  * - `Gone`: the lease is no more
  * - `Exists`: there is a lease with this id
+ * - `TooLarge`: its answer is larger than what is taken: ask for less
+ * - `Compacted`: it has forgotten the revision that was asked for
  * - `NoUsers`: it asks nobody for a password
  * - `Refused`: it will not do it for another reason
  *
  * `isSent` is false when surely nothing reached a member.
  */
 export interface Failure {
-  readonly _tag: "Unavailable" | "Stale" | "Denied" | "Gone" | "Exists" | "NoUsers" | "Refused"
+  readonly _tag:
+    | "Unavailable"
+    | "Stale"
+    | "Denied"
+    | "Gone"
+    | "Exists"
+    | "TooLarge"
+    | "Compacted"
+    | "NoUsers"
+    | "Refused"
   readonly detail: string
   readonly isSent: boolean
 }
@@ -198,6 +218,9 @@ const byText: ReadonlyArray<readonly [RegExp, Failure["_tag"]]> = [
   [/invalid auth token|revision of auth store is old|user name is empty/, "Stale"],
   [/database space exceeded/, "Refused"],
   [/lease already exists/, "Exists"],
+  // Of grpc-js, not of etcd.
+  [/^Received message larger than max/, "TooLarge"],
+  [/required revision has been compacted/, "Compacted"],
   [/authentication is not enabled/, "NoUsers"]
 ]
 
@@ -226,7 +249,7 @@ export const silent = (timeout: Duration.Duration, isSent: boolean): Failure =>
 
 // --- the connection
 
-/** Room for many thousand entries; the driver's limit would be 4 MB. */
+/** How large an answer may be that is taken; the driver's limit would be 4 MB. */
 const maxMessageSize = 64 * 1024 * 1024
 
 const optionsOf = (timeout: Duration.Duration): grpc.ChannelOptions => ({

@@ -5,9 +5,13 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Refused, Unavailable } from "../RegistryError.ts"
 
+/** How large a value may be that is read, in bytes of UTF-8. */
+export const mostValueBytes = 64 * 1024
+
 /** A key with its value. */
 export interface Entry {
   readonly key: string
+  /** May be left out, as "", when it is larger than {@link mostValueBytes}. */
   readonly value: string
   /** The revision that the key came into being with. */
   readonly createRevision: bigint
