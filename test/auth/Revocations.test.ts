@@ -1,6 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Verified } from "../../src/auth/internal/claims.ts"
-import { ownMillis, planMillis, type Revocation, Revocations } from "../../src/auth/internal/revocations.ts"
+import {
+  aheadMillis,
+  ownMillis,
+  planMillis,
+  type Revocation,
+  Revocations
+} from "../../src/auth/internal/revocations.ts"
 
 const start = 1_800_000_000_000
 
@@ -64,6 +70,22 @@ describe("Revocations", () => {
     apply({ family: "f" }, clock.now - ownMillis)
     assert.strictEqual(revocations.floorOf("q"), 0)
     assert.isUndefined(revocations.endOf(token({ playerId: "r" })))
+  })
+
+  it("believes no generation that is no time that has been, and of an end of later that it is of now", () => {
+    const { apply, clock, revocations } = make(false)
+    apply({ player: "p", generation: start + aheadMillis + 1, ban: "forever" })
+    apply({ player: "p", generation: Number.MAX_SAFE_INTEGER })
+    assert.strictEqual(revocations.floorOf("p"), 0)
+    assert.isUndefined(revocations.endOf(planToken(start)))
+    apply({ player: "p", generation: start + aheadMillis }, start + planMillis)
+    apply({ family: "f" }, Number.MAX_SAFE_INTEGER)
+    assert.strictEqual(revocations.floorOf("p"), start + aheadMillis)
+    assert.strictEqual(revocations.endOf(token({ playerId: "q" })), "ended")
+    clock.now += ownMillis
+    revocations.purge()
+    assert.strictEqual(revocations.floorOf("p"), 0)
+    assert.isUndefined(revocations.endOf(token({ playerId: "q" })))
   })
 
   it("keeps what came again, and forgets what did not", () => {

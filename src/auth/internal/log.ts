@@ -61,10 +61,10 @@ redis.call('PUBLISH', ARGV[1], ARGV[3])
 return 1
 `,
   keys: ["stream", "bans"],
-  args: (millis: number, revocation: Revocation) => [
+  args: (millis: number, revocation: Revocation, text: string) => [
     channel,
     millis,
-    Result.getOrThrow(Channel.encode(channel, revocation)),
+    text,
     ...("player" in revocation && revocation.ban !== undefined ? [revocation.player, revocation.ban] : [])
   ],
   reply: Command.flag,
@@ -75,7 +75,10 @@ return 1
 /** Tells all services. */
 export const append = (redis: Redis["Service"], revocation: Revocation): Effect.Effect<void, RedisFailure> => {
   const [{ key, millis }] = "family" in revocation ? [streams[0]] : [streams[1]]
-  return Effect.asVoid(redis.run(Append([key, bans], millis, revocation)))
+  return Effect.fromResult(Channel.encode(channel, revocation)).pipe(
+    Effect.flatMap((text) => redis.run(Append([key, bans], millis, revocation, text))),
+    Effect.asVoid
+  )
 }
 
 const instantOf = (id: string): number => Number(id.slice(0, id.indexOf("-")))
@@ -96,6 +99,7 @@ export const follow = (
     const clock = yield* Clock.Clock
     const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const one = yield* Semaphore.make(1)
+    // Each is the entry that was read last, and is read again: as long as it is there, nothing is before it that was not.
     const cursors = streams.map(() => "-")
     let upToDateAt = monotonic()
     let isFollowed = true
@@ -109,10 +113,17 @@ export const follow = (
         isMore = false
         for (const [index, reply] of pages.entries()) {
           const entries = yield* Effect.fromResult(reply)
+          const cursor = cursors[index]!
+          if (cursor !== "-" && entries[0]?.id !== cursor) {
+            // It is trimmed, or another stream, which may go on below what was read of the one before.
+            cursors[index] = "-"
+            isMore = true
+            continue
+          }
           for (const { fields, id } of entries) {
             const revocation = Channel.decode(channel, fields.get("value") ?? "")
-            if (Result.isSuccess(revocation)) revocations.apply(revocation.success, instantOf(id))
-            cursors[index] = `(${id}`
+            if (id !== cursor && Result.isSuccess(revocation)) revocations.apply(revocation.success, instantOf(id))
+            cursors[index] = id
           }
           isMore ||= entries.length === page
         }

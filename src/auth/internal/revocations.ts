@@ -10,6 +10,9 @@ export const ownMillis = 960_000
 /** The same of profile `plan`. */
 export const planMillis = 86_460_000
 
+/** How much later than now a generation may be, in milliseconds: clocks of machines are not further apart. */
+export const aheadMillis = 86_400_000
+
 /**
  * Something has ended: a family, or all tokens of a player of a lower generation.
  *
@@ -77,9 +80,14 @@ export class Revocations {
     return this.players.get(playerId)?.generation ?? 0
   }
 
-  /** Takes a revocation in. `at`: when it was made; it may come twice, and late. */
-  apply(revocation: Revocation, at: number): void {
+  /**
+   * Takes a revocation in, but for one whose generation is no time that has been: above it no other would be.
+   *
+   * - `madeAt`: it may come twice, and late
+   */
+  apply(revocation: Revocation, madeAt: number): void {
     const now = this.now()
+    const at = Math.min(madeAt, now)
     if ("family" in revocation) {
       if (at + ownMillis <= now) return
       this.families.delete(revocation.family)
@@ -87,6 +95,7 @@ export class Revocations {
       return
     }
     const { ban, generation, player } = revocation
+    if (generation > now + aheadMillis) return
     const before = this.players.get(player)
     if (ban !== undefined) {
       if (isOver(ban, now)) this.bans.delete(player)

@@ -8,6 +8,7 @@ import * as Command from "../../redis/Command.ts"
 import type * as Key from "../../redis/Key.ts"
 import * as Script from "../../redis/Script.ts"
 import type { Limit } from "./lockout.ts"
+import { aheadMillis } from "./revocations.ts"
 import {
   expiredMillis,
   type Keeping,
@@ -45,16 +46,22 @@ local function endAll()
   end
 end
 
+-- The generation, unless it is no time that has been: above it no other would be.
+local function known()
+  local generation = tonumber(get('generation'))
+  if generation and generation >= 0 and generation <= now + ${aheadMillis} then return generation end
+end
+
 -- A generation is a time, so that one which was lost does not come again.
 local function raise(least)
-  local generation = math.max((tonumber(get('generation')) or 0) + 1, least, now)
+  local generation = math.max((known() or 0) + 1, least, now)
   redis.call('HSET', key, 'generation', text(generation))
   return generation
 end
 
 -- What has ended up to the floor, the server may have forgotten in a failover: then it ends again.
 local function generation(floor)
-  local stored = tonumber(get('generation'))
+  local stored = known()
   if stored and stored >= floor then return stored end
   endAll()
   return raise(floor)
@@ -195,7 +202,7 @@ if ban ~= '-' then
   redis.call('HSET', key, 'ban', ban)
   if ban ~= 'forever' then kept = kept + math.max(0, tonumber(ban) - now) end
 end
-local generation = raise(floor)
+local generation = raise(floor + 1)
 keep(kept)
 return text(generation)
 `,
