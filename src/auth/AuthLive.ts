@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import type { InvalidConfig } from "../config/ConfigError.ts"
-import * as Command from "../redis/Command.ts"
+import type * as Command from "../redis/Command.ts"
 import * as Key from "../redis/Key.ts"
 import { Redis } from "../redis/Redis.ts"
 import type { RedisFailure } from "../redis/RedisError.ts"
@@ -30,9 +30,8 @@ const defaults: AuthSettings = Schema.decodeSync(AuthConfig.schema)({})
 /** What a failure of Redis is in this room. */
 export const fromRedis = ({ reason }: RedisFailure): AuthError => {
   // Done twice, what this room does is done once: a lost reply is no more than an answer that did not come.
-  const failed: AuthErrorReason = reason.isRetryable
-    ? new Unavailable({ detail: reason._tag })
-    : new Refused({ detail: reason._tag })
+  const detail = `the store of tokens (${reason._tag})`
+  const failed: AuthErrorReason = reason.isRetryable ? new Unavailable({ detail }) : new Refused({ detail })
   return new AuthError({ reason: failed })
 }
 

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Auth, playerOf, requireRole } from "xdooria/auth"
 import { layerEmbedded } from "xdooria/auth/embedded"
-import { Authenticator, Grpc, Principal } from "xdooria/grpc"
+import { Authenticator, type Grpc, Principal } from "xdooria/grpc"
 import { fresh } from "./AuthContract.ts"
 
 /** A call with this in `authorization`, or without it. */
