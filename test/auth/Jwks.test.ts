@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/testing/TestClock"
 import { generateKeyPairSync, type JsonWebKey, type KeyObject } from "node:crypto"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
+import { inspect } from "node:util"
 import { Config } from "xdooria/config"
 import { Health } from "xdooria/health"
 import type * as Tokens from "../../src/auth/internal/tokens.ts"
@@ -143,7 +145,7 @@ describe("keys that are read from elsewhere", () => {
       yield* TestClock.adjust("5 minutes")
       yield* server.asked.atLeast(2)
       const error = yield* Effect.flip(verifier.verify(unknown(1)))
-      assert.deepInclude(error.reason, { _tag: "Unavailable", detail: "the keys of auth.jwks_url: ECONNRESET" })
+      assert.deepInclude(error.reason, { _tag: "Unavailable", detail: "the keys of auth.jwks_url (ECONNRESET)" })
       assert.strictEqual(yield* verdict(verifier, yield* signWith(first.tokens)), "good")
       const second = yield* signer
       yield* server.publish([second.jwk])
@@ -177,7 +179,7 @@ describe("keys that are read from elsewhere", () => {
       yield* server.asked.atLeast(1)
       yield* TestClock.adjust("5 seconds")
       const { reason } = yield* Fiber.join(waiting)
-      assert.deepInclude(reason, { _tag: "Unavailable", detail: "the keys of auth.jwks_url: no answer in time" })
+      assert.deepInclude(reason, { _tag: "Unavailable", detail: "the keys of auth.jwks_url (no answer in time)" })
     })
   )
 
@@ -238,7 +240,7 @@ describe("an answer that cannot be used", () => {
       const server = yield* keyServer
       yield* server.answer(answer)
       const { reason } = yield* Effect.flip((yield* verifierOf(server.url)).verify(unknown(1)))
-      assert.deepInclude(reason, { _tag: "Unavailable", detail: `the keys of auth.jwks_url: ${detail}` })
+      assert.deepInclude(reason, { _tag: "Unavailable", detail: `the keys of auth.jwks_url (${detail})` })
     })
   )
 
@@ -250,7 +252,7 @@ describe("an answer that cannot be used", () => {
       yield* other.publish([fitting])
       yield* server.answer((response) => response.writeHead(302, { location: other.url }).end())
       const { reason } = yield* Effect.flip((yield* verifierOf(server.url)).verify(unknown(1)))
-      assert.deepInclude(reason, { detail: "the keys of auth.jwks_url: status 302" })
+      assert.deepInclude(reason, { detail: "the keys of auth.jwks_url (status 302)" })
       assert.strictEqual(yield* other.count, 0)
     })
   )
@@ -260,7 +262,7 @@ describe("an answer that cannot be used", () => {
       yield* begin
       const { url } = yield* Effect.scoped(keyServer)
       const { reason } = yield* Effect.flip((yield* verifierOf(url)).verify(unknown(1)))
-      assert.deepInclude(reason, { detail: "the keys of auth.jwks_url: ECONNREFUSED" })
+      assert.deepInclude(reason, { detail: "the keys of auth.jwks_url (ECONNREFUSED)" })
     })
   )
 })
@@ -270,6 +272,7 @@ describe("of a set of keys", () => {
   const ed = generateKeyPairSync("ed25519")
   const edJwk = jwkOf(ed.publicKey)
   const weak = generateKeyPairSync("rsa", { modulusLength: 1024 })
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048, publicExponent: 3 })
   const exchange = generateKeyPairSync("x25519")
 
   const passedOver: ReadonlyArray<unknown> = [
@@ -283,6 +286,11 @@ describe("of a set of keys", () => {
     { ...edJwk, kid: "cut", x: edJwk.x!.slice(1) },
     { kty: "oct", kid: "a-secret", k: part("x".repeat(32)), alg: "HS256" },
     { ...jwkOf(weak.publicKey), kid: "weak" },
+    // With an exponent of 1 every number is its own signature; an even one is of no key.
+    ...["AQ", "Ag", "AQAA"].map((e) => ({ ...jwkOf(rsa.publicKey), e, kid: `exponent-${e}` })),
+    { ...edJwk, kid: "encrypts-too", key_ops: ["encrypt"] },
+    { ...edJwk, kid: "no-list", key_ops: "verify" },
+    { ...edJwk, kid: "nothing", key_ops: [] },
     { ...jwkOf(exchange.publicKey), kid: "exchange" }
   ]
 
@@ -292,15 +300,51 @@ describe("of a set of keys", () => {
       const server = yield* keyServer
       yield* server.publish([
         ...passedOver,
-        { ...jwkOf(ed.privateKey), kid: "fits", alg: "EdDSA", key_ops: ["verify"] }
+        { ...edJwk, kid: "fits", alg: "EdDSA", key_ops: ["verify"] },
+        { ...jwkOf(rsa.publicKey), kid: "smallest" }
       ])
       const verifier = yield* verifierOf(server.url)
       assert.strictEqual(yield* verdict(verifier, unknown(1)), "KeyUnknown")
       assert.deepStrictEqual(yield* verifier.jwks, {
-        keys: [{ ...edJwk, kid: "fits", alg: "EdDSA", use: "sig" }]
+        keys: [
+          { ...edJwk, kid: "fits", alg: "EdDSA", use: "sig" },
+          { ...jwkOf(rsa.publicKey), kid: "smallest", alg: "RS256", use: "sig" }
+        ]
       })
     })
   )
+
+  it.effect("none is taken that is not public, or whose name another has, and that is said, without it, once", () => {
+    const warnings: Array<string> = []
+    const recorder = Logger.layer([
+      Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && warnings.push(inspect(message))))
+    ])
+    return Effect.gen(function* () {
+      yield* begin
+      const server = yield* keyServer
+      const other = jwkOf(generateKeyPairSync("ed25519").publicKey)
+      const secret = { kty: "oct", kid: "a-secret", k: part("x".repeat(32)), alg: "HS256" }
+      yield* server.publish([
+        { ...edJwk, kid: "fits" },
+        { ...other, kid: "fits" },
+        { ...jwkOf(ed.privateKey), kid: "private" },
+        { ...jwkOf(rsa.privateKey), kid: "private-rsa" },
+        { ...jwkOf(rsa.privateKey), d: undefined, kid: "half-private" },
+        secret,
+        { ...edJwk, kid: "null", d: null }
+      ])
+      const verifier = yield* verifierOf(server.url)
+      assert.strictEqual(yield* verdict(verifier, unknown(1)), "KeyUnknown")
+      assert.deepStrictEqual(yield* verifier.jwks, { keys: [{ ...edJwk, kid: "fits", alg: "EdDSA", use: "sig" }] })
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* verdict(verifier, unknown(2)), "KeyUnknown")
+      assert.strictEqual(yield* server.count, 2)
+      assert.strictEqual(warnings.length, 1, warnings.join("\n"))
+      assert.include(warnings.join(), "not taken: 5 not public, 1 of a name that another has")
+      const values = [jwkOf(ed.privateKey).d!, jwkOf(rsa.privateKey).d!, jwkOf(rsa.privateKey).p!, secret.k]
+      for (const value of values) assert.notInclude(warnings.join(), value)
+    }).pipe(Effect.provide(recorder))
+  })
 
   it.effect("none is a secret", () =>
     Effect.gen(function* () {

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { calculateJwkThumbprint, type JWK, jwtVerify, SignJWT } from "jose"
-import { generateKeyPairSync, type KeyObject } from "node:crypto"
+import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto"
 import { inspect } from "node:util"
 import type { InvalidConfig } from "xdooria/config"
 import type { AuthSettings } from "xdooria/auth"
@@ -184,6 +184,14 @@ describe("a rollover", () => {
     })
   )
 
+  it.effect("publishes a pair once that signs and is among those that verify", () =>
+    Effect.gen(function* () {
+      const { key, pub } = yield* keyFiles({ key: pairs.EdDSA.privateKey, pub: pairs.EdDSA.publicKey })
+      const tokens = yield* open({ ...noSecret, signingKeyFile: key, verifyKeyFiles: [pub, pub] })
+      assert.strictEqual((yield* tokens.jwks).keys.length, 1)
+    })
+  )
+
   it.effect("leaves a secret unused beside a pair", () =>
     Effect.gen(function* () {
       yield* begin
@@ -227,7 +235,8 @@ describe("a file that cannot be used", () => {
         {
           source: key,
           path: "auth.signing_key_file",
-          expected: "a PEM file with a private key (Ed25519, P-256 or RSA from 2048 bits), not encrypted",
+          expected:
+            "a PEM file with a private key (Ed25519, P-256, or RSA from 2048 bits with an odd exponent from 3), not encrypted",
           actual
         }
       )
@@ -236,10 +245,15 @@ describe("a file that cannot be used", () => {
 
   it.effect("to verify: a private key, one that is too weak, none", () =>
     Effect.gen(function* () {
-      const paths = yield* keyFiles({ private: privateKey, weak: weak.publicKey, none: "x" })
+      const one = createPublicKey({
+        key: { ...pairs.RS256.publicKey.export({ format: "jwk" }), e: "AQ" },
+        format: "jwk"
+      })
+      const paths = yield* keyFiles({ private: privateKey, weak: weak.publicKey, one, none: "x" })
       const actual = (path: string) => Effect.map(refused({ verifyKeyFiles: [path] }), (issue) => issue.actual)
       assert.strictEqual(yield* actual(paths.private), "a private key")
       assert.strictEqual(yield* actual(paths.weak), "another kind of key")
+      assert.strictEqual(yield* actual(paths.one), "another kind of key")
       assert.strictEqual(yield* actual(paths.none), "ERR_OSSL_UNSUPPORTED")
       assert.strictEqual(yield* actual(`${paths.none}-absent`), "ENOENT")
       assert.strictEqual(yield* actual("/dev/zero"), "no regular file")

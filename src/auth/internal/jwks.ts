@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -79,6 +80,7 @@ const decodeKey = Schema.decodeUnknownOption(
     kid: Kid,
     use: Schema.optionalKey(Schema.Literal("sig")),
     alg: member,
+    key_ops: Schema.optionalKey(Schema.Array(Schema.String)),
     crv: member,
     x: member,
     y: member,
@@ -87,11 +89,19 @@ const decodeKey = Schema.decodeUnknownOption(
   })
 )
 
-/** Reads an entry; none for one that is not for any algorithm of ours. Only what is public of it is looked at. */
+/** What RFC 7518 gives private keys and secrets, and no public key. */
+const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
+
+/** Whether who reads it could sign: so everybody who read it can. */
+const isPrivate = (entry: unknown): boolean =>
+  Predicate.isObject(entry) && privateMembers.some((name) => Object.hasOwn(entry, name))
+
+/** Reads a public entry; none for one that is not for any algorithm of ours. */
 const keyOf = (entry: unknown): PublicKey | undefined => {
   const decoded = Option.getOrUndefined(decodeKey(entry))
   if (decoded === undefined) return undefined
-  const { alg, kid, use: _, ...key } = decoded
+  const { alg, key_ops: uses = ["verify"], kid, use: _, ...key } = decoded
+  if (!uses.includes("verify")) return undefined
   const made = Result.try(() => createPublicKey({ key, format: "jwk" }))
   const algorithm = Result.isSuccess(made) ? algorithmOf(made.success) : undefined
   return Result.isFailure(made) || algorithm === undefined || (alg ?? algorithm) !== algorithm
@@ -99,13 +109,32 @@ const keyOf = (entry: unknown): PublicKey | undefined => {
     : publicKey(made.success, algorithm, kid)
 }
 
-const keysOf = (body: Buffer): Effect.Effect<ReadonlyMap<string, PublicKey>, Unread> => {
+/** What a document gives. `mistakes`: what should not be in it and is not taken, in words and without any of it. */
+interface Read {
+  readonly keys: ReadonlyMap<string, PublicKey>
+  readonly mistakes: string
+}
+
+const keysOf = (body: Buffer): Effect.Effect<Read, Unread> => {
   const set = decodeSet(readJson(body))
   if (Option.isNone(set)) return Effect.fail(new Unread("no set of keys"))
-  const keys = set.value.keys.map(keyOf).filter((key) => key !== undefined)
-  return keys.length === 0
-    ? Effect.fail(new Unread("a set without any key that fits"))
-    : Effect.succeed(new Map(keys.map((key) => [key.kid, key])))
+  const keys = new Map<string, PublicKey>()
+  const count = { "not public": 0, "of a name that another has": 0 }
+  for (const entry of set.value.keys) {
+    if (isPrivate(entry)) count["not public"]++
+    else {
+      const key = keyOf(entry)
+      if (key === undefined) continue
+      if (keys.has(key.kid)) count["of a name that another has"]++
+      else keys.set(key.kid, key)
+    }
+  }
+  const mistakes = Object.entries(count)
+    .filter(([, times]) => times > 0)
+    .map(([what, times]) => `${times} ${what}`)
+  return keys.size === 0
+    ? Effect.fail(new Unread(["a set without any key that fits", ...mistakes].join(", ")))
+    : Effect.succeed({ keys, mistakes: mistakes.join(", ") })
 }
 
 /** Keys that are read from elsewhere. */
@@ -134,13 +163,18 @@ export const follow = (url: string, onChange: () => void): Effect.Effect<RemoteK
     let keys: ReadonlyMap<string, PublicKey> = new Map()
     let problem: string | undefined = "they were not read yet"
     let isSaid = false
+    let mistakes = ""
     let readAt = clock.monotonicTimeNanosUnsafe()
     let reading: Fiber.Fiber<void> | undefined
 
-    const accept = (read: ReadonlyMap<string, PublicKey>) =>
+    const accept = (read: Read) =>
       Effect.gen(function* () {
-        if (!isSame(keys, read)) {
-          keys = read
+        if (read.mistakes !== mistakes && read.mistakes !== "") {
+          yield* Effect.logWarning(`auth: keys at auth.jwks_url are not taken: ${read.mistakes}`)
+        }
+        mistakes = read.mistakes
+        if (!isSame(keys, read.keys)) {
+          keys = read.keys
           onChange()
           yield* Effect.logInfo("auth: the keys that verify were read").pipe(
             Effect.annotateLogs({ keys: [...keys.keys()] })

@@ -42,8 +42,10 @@ export const secretKey = (secret: Redacted.Redacted): SigningKey => {
 export const algorithmOf = ({ asymmetricKeyDetails, asymmetricKeyType }: KeyObject): Algorithm | undefined => {
   if (asymmetricKeyType === "ed25519") return "EdDSA"
   if (asymmetricKeyType === "ec" && asymmetricKeyDetails?.namedCurve === "prime256v1") return "ES256"
-  if (asymmetricKeyType === "rsa" && (asymmetricKeyDetails?.modulusLength ?? 0) >= 2048) return "RS256"
-  return undefined
+  if (asymmetricKeyType !== "rsa") return undefined
+  const { modulusLength = 0, publicExponent = 0n } = asymmetricKeyDetails ?? {}
+  // With an exponent of 1 each text is its own signature; Node takes such a key.
+  return modulusLength >= 2048 && publicExponent >= 3n && publicExponent % 2n === 1n ? "RS256" : undefined
 }
 
 /** A key that verifies, and that others may read. */
@@ -67,7 +69,7 @@ const named = (key: KeyObject, algorithm: Algorithm): Effect.Effect<PublicKey> =
     (kid) => publicKey(key, algorithm, kid)
   )
 
-const kinds = "Ed25519, P-256 or RSA from 2048 bits"
+const kinds = "Ed25519, P-256, or RSA from 2048 bits with an odd exponent from 3"
 
 /** Reads a key from a file. The text is looked at, as Node makes a public key of a private one. */
 const readKey = (path: string, name: string, half: "private" | "public") =>
@@ -101,22 +103,24 @@ export const load = (settings: AuthSettings): Effect.Effect<Keys, InvalidConfig>
   Effect.gen(function* () {
     const { previousSecrets, secret, signingKeyFile, verifyKeyFiles } = settings
     const own = Redacted.value(secret) === "" ? undefined : secretKey(secret)
-    const published: Array<PublicKey> = []
+    // The key that signs is among those that verify before a rollover and after.
+    const published = new Map<string, PublicKey>()
     let pair: SigningKey | undefined
     if (signingKeyFile !== "") {
       const { algorithm, key } = yield* readKey(signingKeyFile, "auth.signing_key_file", "private")
       const half = yield* named(createPublicKey(key), algorithm)
       pair = { kid: half.kid, algorithm, key }
-      published.push(half)
+      published.set(half.kid, half)
     }
     for (const path of verifyKeyFiles) {
       const { algorithm, key } = yield* readKey(path, "auth.verify_key_files", "public")
-      published.push(yield* named(key, algorithm))
+      const one = yield* named(key, algorithm)
+      published.set(one.kid, one)
     }
     const secrets = [...(own === undefined || pair !== undefined ? [] : [own]), ...previousSecrets.map(secretKey)]
     return {
       signing: pair ?? own,
-      verifying: new Map([...secrets, ...published].map((key) => [key.kid, key])),
-      published
+      verifying: new Map([...secrets, ...published.values()].map((key) => [key.kid, key])),
+      published: [...published.values()]
     }
   })

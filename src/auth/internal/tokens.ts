@@ -116,7 +116,7 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
       const problem = remote?.problem()
       return problem === undefined
         ? new KeyUnknown()
-        : new Unavailable({ detail: `the keys of auth.jwks_url: ${problem}` })
+        : new Unavailable({ detail: `the keys of auth.jwks_url (${problem})` })
     }
 
     const check = (text: string): Result.Result<Verified, AuthErrorReason> =>
@@ -163,8 +163,9 @@ export const make = (settings: AuthSettings): Effect.Effect<AccessTokens, Invali
             : remembered(text, verified)
         }),
       recall,
-      jwks: Effect.sync(() => ({
-        keys: [...keys.published, ...(remote?.current().values() ?? [])].map(({ jwk }) => jwk)
-      }))
+      jwks: Effect.sync(() => {
+        const others = [...(remote?.current().values() ?? [])].filter(({ kid }) => !keys.verifying.has(kid))
+        return { keys: [...keys.published, ...others].map(({ jwk }) => jwk) }
+      })
     }
   })
