@@ -9,7 +9,8 @@ import type { AuthError } from "./AuthError.ts"
  * Who tries to log in.
  *
  * - `account`: the name of the account, as the store of accounts compares it
- * - `address`: the IP address of the caller; of IPv6 its /64 counts
+ * - `address`: the IP address of the caller; of IPv6 its /64 counts, and one that stands for an IPv4 address (`::ffff:0:0/96`
+ *   or `64:ff9b::/96`, however it is written) counts as that
  */
 export interface Attempt {
   readonly account: string

@@ -27,25 +27,38 @@ export const limitsOf = (settings: AuthSettings): Readonly<Record<Name["of"], Li
   address: { most: settings.lockoutAddress, windowMillis: Duration.toMillis(settings.lockoutAddressWindow) }
 })
 
-/** The groups of an IPv6 address, of which `::` leaves some out. */
-const groupsOf = (address: string): ReadonlyArray<string> => {
-  const [head = "", tail] = address.split("::")
-  const before = head === "" ? [] : head.split(":")
-  const after = tail === undefined || tail === "" ? [] : tail.split(":")
-  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => "0")
-  return [...before, ...(tail === undefined ? [] : zeros), ...after]
+/** The eight groups of an IPv6 address, of which `::` leaves some out, and of which the last two may be an IPv4 address. */
+const groupsOf = (address: string): ReadonlyArray<number> => {
+  const read = (text = "") =>
+    text === ""
+      ? []
+      : text.split(":").flatMap((group) => {
+          if (!isIPv4(group)) return [Number.parseInt(group, 16)]
+          const bytes = Buffer.from(group.split(".").map(Number))
+          return [bytes.readUInt16BE(0), bytes.readUInt16BE(2)]
+        })
+  const [head, tail] = address.split("::")
+  const [before, after] = [read(head), read(tail)]
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after]
 }
 
-/** What of an address counts: whoever has an IPv6 address has all of its /64. */
+/** What comes before an IPv4 address: mapped (RFC 4291), and by a gateway of NAT64 (RFC 6052). */
+const prefixesOfIPv4 = ["0,0,0,0,0,65535", "100,65435,0,0,0,0"]
+
+/** What of an address counts: whoever has an IPv6 address has all of its /64, and one that stands for IPv4 is that. */
 export const networkOf = (address: string): string => {
   const bare = address.replace(/%.*$/, "").toLowerCase()
-  const mapped = /^::ffff:([\d.]+)$/.exec(bare)?.[1]
-  if (mapped !== undefined && isIPv4(mapped)) return mapped
   if (!isIPv6(bare)) return bare
-  return groupsOf(bare)
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
-    .join(":")
+  const groups = groupsOf(bare)
+  return prefixesOfIPv4.includes(groups.slice(0, 6).join())
+    ? groups
+        .slice(6)
+        .flatMap((group) => [group >> 8, group & 255])
+        .join(".")
+    : groups
+        .slice(0, 4)
+        .map((group) => group.toString(16))
+        .join(":")
 }
 
 const nameOf = (of: Name["of"], text: string): Name => ({ of, digest: hash("sha256", text, "base64url") })
