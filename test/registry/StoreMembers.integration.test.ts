@@ -198,7 +198,8 @@ RealServer.suite("etcd", "The store on an etcd of its own", () => {
       Effect.gen(function* () {
         const node = yield* EtcdServer.start({ args: ["--max-request-bytes", String(128 * 1024 * 1024)] })
         const store = yield* storeAt([node.port], { requestTimeout: Duration.seconds(20) })
-        const registry = Context.get(yield* Room.make(store, Schema.decodeSync(RegistryConfig.schema)({})), Registry)
+        const settings = yield* Schema.decodeEffect(RegistryConfig.schema)({})
+        const registry = Context.get(yield* Room.make(store, settings), Registry)
         const { next } = yield* heard(registry.watch("game"))
         const see = (endpoints: number, skipped: number) =>
           eventually(
