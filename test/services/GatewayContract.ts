@@ -41,7 +41,8 @@ export interface Backend {
 
 type Message = NonNullable<ConnectResponse["message"]>
 
-const hello = (lastSequence = 0, device = "", series = ""): ConnectRequest => ({
+/** The first message of a client. */
+export const hello = (lastSequence = 0, device = "", series = ""): ConnectRequest => ({
   message: { $case: "hello", hello: { lastSequence: BigInt(lastSequence), device, series } }
 })
 
@@ -49,11 +50,14 @@ const renew = (accessToken: string): ConnectRequest => ({ message: { $case: "ren
 
 const ping = (id: bigint): ConnectRequest => ({ message: { $case: "ping", ping: { id } } })
 
-const times = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
+/** The numbers from 1. */
+export const times = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
-const isPushed = (message: Message) => message.$case === "pushed"
+/** Whether it is a push. */
+export const isPushed = (message: Message) => message.$case === "pushed"
 
-const sequencesOf = (messages: ReadonlyArray<Message>) =>
+/** The numbers of those that are pushes. */
+export const sequencesOf = (messages: ReadonlyArray<Message>) =>
   messages.flatMap((message) => (message.$case === "pushed" ? [Number(message.pushed.sequence)] : []))
 
 const bearer = (token: string) => ({ metadata: { authorization: `Bearer ${token}` } })
