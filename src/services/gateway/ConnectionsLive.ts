@@ -1,7 +1,9 @@
+import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -273,23 +275,30 @@ const make = Effect.gen(function* () {
     yield* Effect.timeoutOption(empty, drainedTime)
   })
 
-  /** Takes what a client sends, until it says no more. */
-  const serve = (connection: Connection, next: Pull.Pull<ReadonlyArray<ConnectRequest>>) =>
-    Effect.forever(
-      Effect.flatMap(next, (requests) =>
-        Effect.forEach(requests, (request) => take(connection, request), { discard: true })
-      )
-    ).pipe(
-      Pull.catchDone(() => Effect.sync(() => connection.end("done"))),
-      Effect.catchCause((cause) => Effect.sync(() => connection.end(cause)))
-    )
+  /** Takes what a client sends, until it says no more. It waits with one step alone on the stack of its fiber. */
+  const serve = (connection: Connection, next: Pull.Pull<ReadonlyArray<ConnectRequest>>): Effect.Effect<void> => {
+    const end = (how: "done" | Cause.Cause<ConnectError>) => Effect.sync(() => connection.end(how))
+    const taking: Effect.Effect<void> = Effect.matchCauseEffect(next, {
+      onFailure: (cause) => {
+        const exit = Pull.doneExitFromCause(cause)
+        return end(Exit.isSuccess(exit) ? "done" : exit.cause)
+      },
+      onSuccess: (requests) =>
+        Effect.matchCauseEffect(
+          Effect.forEach(requests, (request) => take(connection, request), { discard: true }),
+          { onFailure: end, onSuccess: () => taking }
+        )
+    })
+    return taking
+  }
 
-  const start = Effect.fnUntraced(function* (requests: Stream.Stream<ConnectRequest>) {
+  const start = Effect.fnUntraced(function* (requests: Stream.Stream<ConnectRequest>, scope: Scope.Scope) {
     const { playerId } = yield* Principal
     const call = yield* Call
     // The Authenticator has read it from there.
     const token = yield* Effect.orDie(Authenticator.token(call))
-    const next = yield* Stream.toPull(requests)
+    // One fiber at a time pulls: first this one, then that which serves.
+    const next = yield* Channel.toPullScoped(requests.channel, scope)
     const [first, ...others] = yield* Effect.timeoutOrElse(
       Pull.catchDone(next, () => Effect.fail(noHello)),
       { duration: helloTime, orElse: () => Effect.fail(noHello) }
@@ -306,7 +315,7 @@ const make = Effect.gen(function* () {
     // Without the layers of Stream.unwrap, which thousands of players would hold.
     connect: (requests) =>
       Stream.fromChannel(
-        Channel.fromTransform((_, scope) => Effect.provideService(start(requests), Scope.Scope, scope))
+        Channel.fromTransform((_, scope) => Effect.provideService(start(requests, scope), Scope.Scope, scope))
       ),
     drain
   })
