@@ -45,7 +45,7 @@ export const AuthConfig = Config.section(
       Config.withDefault(""),
       Schema.annotate({
         description:
-          "PEM file with the private key that signs: Ed25519 (EdDSA), P-256 (ES256), RSA from 2048 bits (RS256)"
+          "PEM file with the private key that signs: Ed25519 (EdDSA), P-256 (ES256), RSA from 2048 bits with an odd exponent from 3 (RS256)"
       })
     ),
     verifyKeyFiles: Schema.Array(Schema.String).pipe(
@@ -101,7 +101,8 @@ export const AuthConfig = Config.section(
     lockoutAddress: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })).pipe(
       Config.withDefault(10),
       Schema.annotate({
-        description: "Failed logins from an address within lockout_address_window that lock it; 0 for never"
+        description:
+          "Failed logins from an address within lockout_address_window that lock it, for all who share it, as a school behind one NAT does; 0 for never"
       })
     ),
     lockoutAddressWindow: seconds(600, "How long failures from an address count, and how long it is locked, in seconds")
@@ -167,6 +168,8 @@ export type AuthSettings = typeof AuthConfig.schema.Type
  *
  * - `playerId`: 1 to 64 characters of `A-Z a-z 0-9 . _ -`
  * - `roles`: what the player may do beyond its own, at most 16, each made as a player id
+ *
+ * Neither is made of dots only.
  */
 export interface Subject {
   readonly playerId: string
@@ -184,7 +187,7 @@ export interface Tokens {
 }
 
 /**
- * What a verified access token says. Times in milliseconds of the epoch.
+ * What a verified access token says; frozen, as all who ask get the same one. Times in milliseconds of the epoch.
  *
  * - `tokenId`: claim jti; of profile `plan` the SHA-256 of the token
  * - `family`: the login that it came from, by its refreshes; absent for profile `plan`
@@ -233,7 +236,10 @@ export class Auth extends Context.Service<
      * is away) or `Refused`.
      */
     readonly refresh: (token: Redacted.Redacted) => Effect.Effect<Tokens, AuthError>
-    /** Ends the family of a token, or, of profile `plan`, all tokens of the player. Fails as `logoutAll`. */
+    /**
+     * Ends the family of a token, or, of profile `plan`, all tokens of the player. Fails as `logoutAll`, with `InvalidInput`
+     * also for a family that was never issued.
+     */
     readonly logout: (identity: Identity) => Effect.Effect<void, AuthError>
     /** Ends all tokens of a player. Fails with `InvalidInput`, `Unavailable` or `Refused`. */
     readonly logoutAll: (playerId: string) => Effect.Effect<void, AuthError>

@@ -117,21 +117,23 @@ export class InvalidInput extends Reason.permanent<InvalidInput>("xdooria/auth/I
 }
 
 /**
- * The store of tokens does not answer now. What was asked is safe to ask again, but for a refresh whose reply was lost:
- * within the grace it gives the same successor. `detail`: how.
+ * What is needed for an answer cannot be had now. What was asked is safe to ask again, but for a refresh whose reply was
+ * lost: within the grace it gives the same successor.
+ *
+ * - `detail`: what: the store of tokens, the keys of `auth.jwks_url`, or the list of what was revoked; and why
  */
 export class Unavailable extends Reason.transient<Unavailable>("xdooria/auth/Unavailable")("Unavailable", {
   detail: Schema.String
 }) {
   override get message(): string {
-    return `the store of tokens does not answer (${this.detail})`
+    return `unavailable now: ${this.detail}`
   }
 }
 
-/** The store refuses it: a permission, a password, its memory. `detail`: which refusal. */
+/** It is refused for good: by the store of tokens, or for want of a key. `detail`: by what, and which refusal. */
 export class Refused extends Reason.permanent<Refused>("xdooria/auth/Refused")("Refused", { detail: Schema.String }) {
   override get message(): string {
-    return `the store of tokens refuses it (${this.detail})`
+    return `refused: ${this.detail}`
   }
 }
 

@@ -37,7 +37,7 @@ describe("fromRedis", () => {
   for (const [reason, expected] of table) {
     it(`classifies ${reason._tag}`, () => {
       const error = fromRedis(new Redis.RedisFailure({ reason, command: canary, at: canary }))
-      assert.deepInclude({ ...error.reason }, { _tag: expected, detail: reason._tag })
+      assert.deepInclude({ ...error.reason }, { _tag: expected, detail: `the store of tokens (${reason._tag})` })
       assert.deepStrictEqual([error.isRetryable, error.isSafeToRetry], [expected === "Unavailable", true])
       assert.notInclude(`${error.message} ${JSON.stringify(error)}`, canary)
     })

@@ -55,7 +55,7 @@ export const make = (
     const how = store.revocations.endOf(token)
     if (how !== undefined) return new Revoked({ how })
     return maxAgeMillis > 0 && ageMillis() > maxAgeMillis
-      ? new Unavailable({ detail: "what was revoked is not known" })
+      ? new Unavailable({ detail: "the list of what was revoked" })
       : undefined
   }
 
