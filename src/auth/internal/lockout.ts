@@ -27,18 +27,20 @@ export const limitsOf = (settings: AuthSettings): Readonly<Record<Name["of"], Li
   address: { most: settings.lockoutAddress, windowMillis: Duration.toMillis(settings.lockoutAddressWindow) }
 })
 
-/** The eight groups of an IPv6 address, of which `::` leaves some out, and of which the last two may be an IPv4 address. */
+/** Groups of an IPv6 address, of which the last two may be written as an IPv4 address. */
+const readGroups = (text = ""): ReadonlyArray<number> =>
+  text === ""
+    ? []
+    : text.split(":").flatMap((group) => {
+        if (!isIPv4(group)) return [Number.parseInt(group, 16)]
+        const bytes = Buffer.from(group.split(".").map(Number))
+        return [bytes.readUInt16BE(0), bytes.readUInt16BE(2)]
+      })
+
+/** The eight groups of an IPv6 address, of which `::` leaves some out. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
-  const read = (text = "") =>
-    text === ""
-      ? []
-      : text.split(":").flatMap((group) => {
-          if (!isIPv4(group)) return [Number.parseInt(group, 16)]
-          const bytes = Buffer.from(group.split(".").map(Number))
-          return [bytes.readUInt16BE(0), bytes.readUInt16BE(2)]
-        })
   const [head, tail] = address.split("::")
-  const [before, after] = [read(head), read(tail)]
+  const [before, after] = [readGroups(head), readGroups(tail)]
   return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after]
 }
 
