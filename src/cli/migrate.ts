@@ -6,9 +6,11 @@ import * as Layer from "effect/Layer"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as Config from "../config/Config.ts"
 import { ConfigLive } from "../config/ConfigLive.ts"
+import * as LoggerLive from "../logger/LoggerLive.ts"
 import * as Pg from "../pg/Pg.ts"
 import { layerLive, PgLive } from "../pg/PgLive.ts"
 import { loadService } from "../services/services.ts"
+import { orHowToMakeIt } from "./DatabaseMissing.ts"
 import * as flags from "./flags.ts"
 
 const create = Flag.Boolean("create").pipe(
@@ -18,6 +20,9 @@ const create = Flag.Boolean("create").pipe(
 
 /** The database that every server has: where one stands to make another. */
 const maintenance = "postgres"
+
+/** For the operator who reads along, whatever the service itself writes. */
+const logger = (service: string) => LoggerLive.layerLive({ service, level: "info", format: "console", outputPath: "" })
 
 /** Makes the configured database, if it is not there. */
 const createDatabase = Effect.gen(function* () {
@@ -40,10 +45,12 @@ export const migrate = Command.make("migrate", { services: flags.services, env: 
       const { migrations, sections } = yield* loadService(name)
       if (migrations.length === 0) return yield* Console.log(`${name}: has no tables`)
       const config = ConfigLive(name, { env: options.env, sections })
-      const isNew = options.create && (yield* Effect.provide(createDatabase, Layer.fresh(config)))
+      const lines = logger(name)
+      const isNew = options.create && (yield* Effect.provide(createDatabase, Layer.fresh(Layer.merge(config, lines))))
       if (isNew) yield* Console.log(`${name}: made its database`)
       const applied = yield* Pg.migrate(migrations).pipe(
-        Effect.provide(Layer.fresh(PgLive.pipe(Layer.provide(config))))
+        Effect.provide(Layer.fresh(PgLive.pipe(Layer.provideMerge(Layer.merge(config, lines))))),
+        Effect.catch(orHowToMakeIt(name, options.env))
       )
       yield* Console.log(
         applied.length === 0

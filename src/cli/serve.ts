@@ -21,6 +21,7 @@ import { Push } from "../services/gateway/Push.ts"
 import { type Infra, type InfraKind, loadInfra } from "../services/infra.ts"
 import { loadService, type Service, type ServiceName, serviceNames } from "../services/services.ts"
 import { Session } from "../session/Session.ts"
+import { orHowToMakeIt } from "./DatabaseMissing.ts"
 import * as flags from "./flags.ts"
 import * as Process from "./Process.ts"
 
@@ -126,7 +127,7 @@ const start = Effect.fnUntraced(function* (planned: Planned, kind: InfraKind, in
   const { config, examples, main, name } = planned
   const { env } = config
   // A memo map of its own: in one process, two services must not share what their configurations tell apart.
-  const context = yield* Layer.build(Layer.fresh(main({ env, infra })))
+  const context = yield* Effect.catch(Layer.build(Layer.fresh(main({ env, infra }))), orHowToMakeIt(name, env))
   const address = yield* Context.get(context, GrpcServer).address
   const places = [`gRPC on ${address}`, ...(yield* placesOf(context, kind))]
   return { name, address, examples, lines: places.map((place, i) => `  ${(i === 0 ? name : "").padEnd(10)} ${place}`) }
