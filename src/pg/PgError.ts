@@ -122,7 +122,10 @@ const classify = ({ reason }: SqlError): PgErrorReason => {
   return new OutcomeUnknown({ detail: code ?? "connection closed" })
 }
 
-/** The error of room pg. `at`: the server as host:port/database, or the migration, where that is known. */
+/**
+ * The error of room pg. `at`: the server as host:port/database, or the migration, where that is known; of migrations that
+ * are refused the service and the database.
+ */
 export class PgError extends Reason.error<PgError>("xdooria/pg/PgError")("PgError", {
   reason: PgErrorReason,
   at: Schema.optionalKey(Schema.String)

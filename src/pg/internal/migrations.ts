@@ -77,6 +77,16 @@ const pendingOf = (
   return late === undefined ? Effect.succeed(pending) : refuse(`${titleOf(late)} comes before one that was applied`)
 }
 
+/** Tells whose list does not fit which database: the two are often not the ones that were meant. */
+const withPlace =
+  (sql: SqlClient.SqlClient) =>
+  (error: PgError): Effect.Effect<never, PgError | SqlError> =>
+    Effect.gen(function* () {
+      const { service } = yield* Effect.service(Config.Current)
+      const [row] = yield* sql<{ name: string }>`SELECT current_database() AS name`
+      return yield* new PgError({ reason: error.reason, at: `${service} in database ${row?.name}` })
+    })
+
 const readApplied = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Applied> | undefined, SqlError> =>
   Effect.flatMap(sql<{ found: boolean }>`SELECT to_regclass('xdooria_migrations') IS NOT NULL AS found`, ([row]) =>
     row?.found === true ? sql<Applied>`SELECT id, name, checksum FROM xdooria_migrations ORDER BY id` : Effect.undefined
@@ -130,7 +140,7 @@ export const migrate = (
           id int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
         )`
       }
-      const pending = yield* pendingOf(migrations, applied ?? [])
+      const pending = yield* Effect.catch(pendingOf(migrations, applied ?? []), withPlace(sql))
       yield* Effect.forEach(pending, (migration) => apply(sql, migration), { discard: true })
       return pending
     }),
@@ -146,8 +156,13 @@ export const checkMigrations = (
 ): Effect.Effect<void, PgError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const pending = yield* pendingOf(migrations, (yield* run(readApplied(sql))) ?? [])
-    if (pending.length > 0) return yield* refuse(`not applied yet: ${pending.map(titleOf).join(", ")}`)
+    const applied = (yield* run(readApplied(sql))) ?? []
+    yield* pendingOf(migrations, applied).pipe(
+      Effect.flatMap((pending) =>
+        pending.length === 0 ? Effect.void : refuse(`not applied yet: ${pending.map(titleOf).join(", ")}`)
+      ),
+      Effect.catch((error) => run(withPlace(sql)(error)))
+    )
   })
 
 /**

@@ -100,6 +100,11 @@ export const migrations: Part = (it) => {
     "are refused when they contradict what was applied",
     Effect.gen(function* () {
       yield* Pg.migrate(steps)
+      const error = yield* Effect.flip(Pg.migrate([{ ...steps[0]!, name: "other" }]))
+      const [{ name } = { name: "" }] = yield* SqlClient.SqlClient.use(
+        (sql) => sql<{ name: string }>`SELECT current_database() AS name`
+      )
+      assert.match(error.message, new RegExp(`^pg \\w+ in database ${name}: migration 1 create was changed`))
       const [one, two, five] = steps as [Pg.Migration, Pg.Migration, Pg.Migration]
       assert.include(yield* refusal([one, { ...two, up: "SELECT note(22)" }, five]), "2 second was changed")
       assert.include(yield* refusal([one, { ...two, name: "other" }, five]), "2 second was changed")
@@ -126,7 +131,7 @@ export const migrations: Part = (it) => {
     "can be checked without applying them",
     Effect.gen(function* () {
       const missing = yield* Effect.flip(Pg.checkMigrations(steps))
-      assert.include(missing.message, "migration 1 create, migration 2 second")
+      assert.match(missing.message, /^pg \w+ in database \w+: .*migration 1 create, migration 2 second/)
       yield* Pg.migrate(steps)
       yield* Pg.checkMigrations(steps)
     })
