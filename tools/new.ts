@@ -65,6 +65,7 @@ console.log(
     ...files.map(([path]) => `  ${path}`),
     "and a line each in src/services/services.ts and src/services/gateway/forwards.ts. Next:",
     `  npm test -- test/services/${Name}.test.ts`,
+    "  npm run check: types and lint, which a run of one test file does not check",
     "  npm start",
     "  src/services/README.md says what belongs in which file."
   ].join("\n")

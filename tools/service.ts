@@ -214,8 +214,9 @@ const heads = {
   test: ({ name }: NewService) =>
     `# The ${name} service where it is tried out before prod. Every key: config/README.md`,
   prod: ({ name }: NewService) => `# The ${name} service in production. Every key: config/README.md
-# No secret is in here: the password of Redis comes from XDOORIA_REDIS_PASSWORD, the key that verifies tokens from
-# XDOORIA_AUTH_..., addresses of the site from XDOORIA_...`
+# No secret is in here: the passwords come from XDOORIA_DATABASE_PASSWORD (once there are tables) and
+# XDOORIA_REDIS_PASSWORD, the key that verifies tokens from XDOORIA_AUTH_SECRET (or auth.jwks_url,
+# auth.verify_key_files), addresses of the site from XDOORIA_...`
 }
 
 const devAuth = `auth:
@@ -227,8 +228,8 @@ const devAuth = `auth:
 const config = (env: keyof typeof heads, service: NewService): string => {
   const isProd = env === "prod"
   const host = isProd
-    ? { line: `\n  host: "0.0.0.0"`, redis: "redis", etcd: "etcd" }
-    : { line: "", redis: "localhost", etcd: "localhost" }
+    ? { line: `\n  host: "0.0.0.0"`, postgres: "postgres", redis: "redis", etcd: "etcd" }
+    : { line: "", postgres: "localhost", redis: "localhost", etcd: "localhost" }
   const grpc = isProd
     ? `grpc:
   # The network between our services is private. Without this line a server without TLS does not start in prod.
@@ -252,6 +253,16 @@ server:
   env: ${env}
 
 ${grpc}
+# For when it has tables: each service has a database of its own.
+database:
+  host: ${host.postgres}
+  port: 5432
+  user: xdooria
+${env === "dev" ? "  password: xdooria123\n" : ""}  database: xdooria_${service.name}
+  max_conns: 20
+  min_conns: 1
+  max_idle_time: 300
+
 redis:
   addrs:
     - ${host.redis}:6379
