@@ -18,7 +18,7 @@ export const sections: Service["sections"] = []
 export const examples: Service["examples"] = [
   `xdooria call --token "$TOKEN" game.GameService/CreatePlayer '{"name":"Ann"}'`,
   `xdooria call --token "$TOKEN" game.GameService/GainExp '{"request_id":"r1","amount":"250"}'`,
-  `xdooria call --token "$TOKEN" game.GameService/Buy '{"request_id":"r1","item":"potion","quantity":"2"}'`,
+  `xdooria call --token "$TOKEN" game.GameService/Buy '{"request_id":"r2","item":"potion","quantity":"2"}'`,
   `xdooria call --token "$TOKEN" game.GameService/SubmitScore '{"board":"arena","score":"1200"}'`,
   `xdooria call --token "$TOKEN" game.GameService/GetTop '{"board":"arena"}'`
 ]
