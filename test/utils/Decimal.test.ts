@@ -22,12 +22,12 @@ const tagOf = (result: Result.Result<unknown, DecimalError>) =>
 
 /** What is right: whole numbers of units, and no more than 28 digits. */
 const expected = (value: bigint) => (value > largest || value < -largest ? "DecimalRange" : value)
-const actual = (result: Result.Result<Decimal.Amount<"gold">, DecimalError>) =>
+const actual = (result: Result.Result<Decimal.Amount<"gold", 2>, DecimalError>) =>
   Result.isFailure(result) ? result.failure.reason._tag : result.success.value
 
 describe("Decimal", () => {
   it.prop("writes what it reads", [units], ([value]) => {
-    const writes = <Code extends string>(currency: Decimal.Currency<Code>) => {
+    const writes = <Code extends string, Scale extends number>(currency: Decimal.Currency<Code, Scale>) => {
       const one = Result.getOrThrow(currency.fromUnits(value))
       const text = currency.format(one)
       assert.match(text, /^-?\d+(\.\d+)?$/)
@@ -116,6 +116,7 @@ describe("Decimal", () => {
     ["١٢", "DecimalFormat"],
     ["−1", "DecimalFormat"],
     ["1".repeat(1_000_000), "DecimalFormat"],
+    [`1.${"0".repeat(63)}`, "DecimalFormat"],
     ["1".repeat(29), "DecimalRange"],
     [`${"1".repeat(27)}.00`, "DecimalRange"],
     [`-${"1".repeat(27)}`, "DecimalRange"],
@@ -144,6 +145,31 @@ describe("Decimal", () => {
     assert.isFalse(isGold(BigDecimal.fromStringUnsafe("1.555")))
     assert.isFalse(isGold(BigDecimal.fromStringUnsafe("1e30")))
     assert.isFalse(isGold(1.5))
+    assert.isTrue(isGold(BigDecimal.make(15_000n, 4)))
+    assert.isTrue(isGold(BigDecimal.make(0n, 2_000_000_000)))
+    for (const scale of [-2_000_000_000, 2_000_000_000, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]) {
+      assert.isFalse(isGold(BigDecimal.make(1n, scale)))
+      const encoded = Schema.encodeUnknownExit(gold.Amount)(BigDecimal.make(10n ** 70n, scale))
+      assert.strictEqual(encoded._tag, "Failure")
+    }
+  })
+
+  it("loses nothing of an amount of a currency with its code and another scale", () => {
+    const finer = Decimal.currency({ code: "gold", scale: 4 })
+    const most = Result.getOrThrow(finer.fromUnits(largest))
+    const foreign = Result.getOrThrow(finer.parse("0.0099")) as never
+    assert.strictEqual(tagOf(gold.add(foreign, gold.zero)), "DecimalRange")
+    assert.strictEqual(tagOf(gold.add(gold.zero, foreign)), "DecimalRange")
+    assert.strictEqual(tagOf(gold.subtract(gold.zero, foreign)), "DecimalRange")
+    assert.strictEqual(tagOf(gold.multiply(foreign, 10_000n)), "DecimalRange")
+    assert.throws(() => gold.format(foreign), RangeError)
+    assert.throws(() => gold.format(most as never), RangeError)
+    // What fits is the same amount.
+    assert.strictEqual(gold.format(Result.getOrThrow(finer.parse("0.9900")) as never), "0.99")
+    assert.strictEqual(
+      tagOf(finer.add(Result.getOrThrow(gold.fromUnits(largest)) as never, finer.zero)),
+      "DecimalRange"
+    )
   })
 
   it("refuses a currency that cannot be", () => {
