@@ -253,7 +253,11 @@ const make = Effect.gen(function* () {
     Effect.repeat(
       Effect.andThen(
         hangUp,
-        Effect.suspend(() => Effect.forEach([...roster.all], verify, { discard: true }))
+        // What is remembered of a token is enough for most of them, and needs no effect.
+        Effect.suspend(() => {
+          const others = [...roster.all].filter(({ token }) => auth.recall(Redacted.value(token)) === undefined)
+          return Effect.forEach(others, verify, { discard: true })
+        })
       ),
       Schedule.spaced(verifyInterval)
     )
@@ -307,7 +311,7 @@ const make = Effect.gen(function* () {
     const connection = yield* open({ call, playerId, token }, first.message.hello)
     for (const request of others) yield* take(connection, request)
     yield* Effect.forkScoped(serve(connection, next))
-    return connection.pull
+    return connection
   })
 
   return Connections.of({
@@ -315,7 +319,9 @@ const make = Effect.gen(function* () {
     // Without the layers of Stream.unwrap, which thousands of players would hold.
     connect: (requests) =>
       Stream.fromChannel(
-        Channel.fromTransform((_, scope) => Effect.provideService(start(requests, scope), Scope.Scope, scope))
+        Channel.fromTransform((_, scope) =>
+          Effect.map(Effect.provideService(start(requests, scope), Scope.Scope, scope), ({ pull }) => pull)
+        )
       ),
     drain
   })
