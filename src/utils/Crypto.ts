@@ -19,6 +19,13 @@ const failed = (reason: CryptoErrorReason): Result.Result<never, CryptoError> =>
   Result.fail(new CryptoError({ reason }))
 
 /**
+ * The bytes of a text: UTF-8, or of a text with a lone surrogate, which that cannot hold, others that are the UTF-8 of
+ * none. So two texts are never one.
+ */
+const bytesOf = (text: string): Buffer =>
+  text.isWellFormed() ? Buffer.from(text) : Buffer.concat([Buffer.of(0xff), Buffer.from(text, "utf16le")])
+
+/**
  * A random token as base64url: what a caller must not guess.
  *
  * - `bytes`: of chance, 16 to 64; anything else is a defect. Default 32
@@ -30,24 +37,33 @@ export const token = (bytes: number = 32): Effect.Effect<Redacted.Redacted<strin
 
 /** Whether two secrets are one, in a time that tells nothing of either, nor of their lengths. */
 export const equals = (one: Redacted.Redacted<string>, other: Redacted.Redacted<string>): boolean =>
-  timingSafeEqual(hash("sha256", Redacted.value(one), "buffer"), hash("sha256", Redacted.value(other), "buffer"))
+  timingSafeEqual(
+    hash("sha256", bytesOf(Redacted.value(one)), "buffer"),
+    hash("sha256", bytesOf(Redacted.value(other)), "buffer")
+  )
 
 /**
  * A key for {@link hmac}. It does not print.
  *
  * - `secret`: 32 bytes of UTF-8 or more
  *
- * Fails with `InvalidKey` when it is shorter.
+ * Fails with `InvalidKey` when it is shorter, or has a lone surrogate, which UTF-8 cannot hold.
  */
 export const macKey = (secret: Redacted.Redacted<string>): Result.Result<KeyObject, CryptoError> => {
-  const bytes = Buffer.from(Redacted.value(secret))
+  const text = Redacted.value(secret)
+  const bytes = Buffer.from(text)
+  if (!text.isWellFormed()) return failed(new InvalidKey({ problem: "it is not well-formed" }))
   return bytes.length < 32
     ? failed(new InvalidKey({ problem: "it has fewer than 32 bytes" }))
     : Result.succeed(createSecretKey(bytes))
 }
 
-/** The HMAC-SHA256 of a text, as base64url. Compare two of them with {@link equals}. */
-export const hmac = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("base64url")
+/**
+ * The HMAC-SHA256 of a text in UTF-8, as base64url. Compare two of them with {@link equals}. A text with a lone surrogate
+ * has one that no other text has.
+ */
+export const hmac = (key: KeyObject, text: string): string =>
+  createHmac("sha256", key).update(bytesOf(text)).digest("base64url")
 
 const TypeId = "~xdooria/utils/Crypto/KeyRing"
 
@@ -90,14 +106,14 @@ const nonceBytes = 12
 const tagBytes = 16
 
 /** What is authenticated beside the text: no sealed text is ever read as one of another version, key or purpose. */
-const bound = (id: string, associated: string): Buffer => Buffer.from(`${version}.${id}.${associated}`)
+const bound = (id: string, associated: string): Buffer => bytesOf(`${version}.${id}.${associated}`)
 
 /**
  * Seals a text with the current key, so that it can be stored or handed out: `1.<key id>.<base64url>`.
  *
  * - `plain`: any well-formed text
- * - `associated`: what the text belongs to, such as `refresh:<family>`: it opens with the same one only. It is not in
- *   the sealed text
+ * - `associated`: any text; what the sealed one belongs to, such as `refresh:<family>`: it opens with the same one only.
+ *   It is not in the sealed text
  *
  * Two seals of a text differ. A key may seal 2^32 texts: their nonces are random. Fails with `InvalidInput` when the
  * text has a lone surrogate, which UTF-8 cannot hold.

@@ -11,7 +11,7 @@ export interface Node<A> {
 
 /** Keys spread over nodes, made by {@link make}. It never changes: when nodes come or go there is a new one. */
 export interface HashRing<A> {
-  /** The nodes, each once. */
+  /** The nodes, each once, by key. */
   readonly nodes: ReadonlyArray<Required<Node<A>>>
   /** Where a node begins on the circle, ascending. */
   readonly points: Float64Array
@@ -46,7 +46,8 @@ export const make = <A>(nodes: Iterable<Node<A>>): HashRing<A> => {
     if (!Number.isInteger(weight) || weight < 1 || weight > 1000) throw new RangeError("a weight is 1 to 1000")
     known.set(key, { key, value, weight })
   }
-  const all = [...known.values()]
+  // Of two nodes with one place the first has it: by key, so that the order in which they were told does not count.
+  const all = [...known.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))
   const places = all.flatMap(({ key, weight }, owner) =>
     Array.from({ length: (weight * pointsPerWeight) / pointsPerDigest }, (_, i) =>
       placesOf(`${i}:${key}`, pointsPerDigest).map((place) => ({ owner, place }))
@@ -79,15 +80,21 @@ const startOf = (points: Float64Array, key: string): number => pointAt(points, p
 export const get = <A>({ nodes, owners, points }: HashRing<A>, key: string): A | undefined =>
   nodes[owners[startOf(points, key)] ?? -1]?.value
 
+const amountOf = (value: number, what: string): number => {
+  if (Number.isFinite(value) && value >= 0) return value
+  throw new RangeError(`${what} is a finite number, 0 or more`)
+}
+
 /**
  * The node of a key, or when that is full the next one on the ring which is not: consistent hashing with bounded loads
  * (Mirrokni, Thorup, Zadimoghaddam). Keys of a full node go to several others, and come back when it has room.
  *
- * - `load`: how much a node carries now: calls, players, whatever the caller counts; 0 or more
- * - `slack`: by how much a node may carry more than its share, 0 or more: with 0.25 a node is full at one and a quarter
+ * - `load`: how much a node carries now: calls, players, whatever the caller counts; 0 or more, and finite
+ * - `slack`: by how much a node may carry more than its share, 0 or more, and finite: with 0.25 a node is full at one and a quarter
  *   times the average of its weight, rounded up
  *
- * Undefined when the ring has no nodes; otherwise one always has room.
+ * Undefined when the ring has no nodes. Where loads are too large to be told from one more, and no node has room, it is
+ * the one that carries least for its weight. Throws a RangeError for a load or a slack that is none.
  */
 export const getBounded = <A>(
   { nodes, owners, points }: HashRing<A>,
@@ -96,13 +103,17 @@ export const getBounded = <A>(
   slack: number
 ): A | undefined => {
   const weights = nodes.reduce((sum, { weight }) => sum + weight, 0)
-  const loads = nodes.map(({ value }) => load(value))
+  const loads = nodes.map(({ value }) => amountOf(load(value), "a load"))
   const total = loads.reduce((sum, one) => sum + one, 1)
+  const share = 1 + amountOf(slack, "a slack")
+  let least: { readonly value: A; readonly relative: number } | undefined
   const start = startOf(points, key)
   for (let i = 0; i < owners.length; i++) {
     const owner = owners[(start + i) % owners.length]!
     const { value, weight } = nodes[owner]!
-    if (loads[owner]! < Math.ceil(((1 + slack) * total * weight) / weights)) return value
+    if (loads[owner]! < Math.ceil((share * total * weight) / weights)) return value
+    const relative = loads[owner]! / weight
+    if (least === undefined || relative < least.relative) least = { value, relative }
   }
-  return undefined
+  return least?.value
 }

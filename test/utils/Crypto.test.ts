@@ -17,6 +17,9 @@ const tagOf = <A>(result: Result.Result<A, CryptoError>) =>
 
 const wellFormed = Schema.String.check(Schema.makeFilter((text: string) => text.isWellFormed()))
 
+/** Texts that are one where a lone surrogate is replaced. */
+const unlike = ["p\ud800", "p\ud801", "p\udfff", "p\ufffd"] as const
+
 describe("token", () => {
   it.effect("has the bytes that it was asked for, as base64url, never twice", () =>
     Effect.gen(function* () {
@@ -45,16 +48,28 @@ describe("token", () => {
 describe("equals", () => {
   it.prop("says whether two texts are one", [Schema.String, Schema.String], ([one, other]) => {
     assert.isTrue(Crypto.equals(secret(one), secret(one)))
-    assert.strictEqual(Crypto.equals(secret(one), secret(other)), one.toWellFormed() === other.toWellFormed())
+    assert.strictEqual(Crypto.equals(secret(one), secret(other)), one === other)
     assert.isFalse(Crypto.equals(secret(one), secret(`${one}x`)))
+  })
+
+  it("tells texts apart that UTF-8 cannot hold", () => {
+    const [first, ...others] = unlike
+    assert.isTrue(Crypto.equals(secret(first), secret(first)))
+    for (const other of others) assert.isFalse(Crypto.equals(secret(first), secret(other)))
   })
 })
 
 describe("hmac", () => {
-  it.prop("is HMAC-SHA256", [Schema.String], ([text]) => {
+  it.prop("is HMAC-SHA256", [wellFormed], ([text]) => {
     const material = "k".repeat(32)
     const mac = Result.getOrThrow(Crypto.macKey(secret(material)))
     assert.strictEqual(Crypto.hmac(mac, text), createHmac("sha256", material).update(text).digest("base64url"))
+  })
+
+  it("tells texts apart that UTF-8 cannot hold, and takes none of them as a key", () => {
+    const mac = Result.getOrThrow(Crypto.macKey(secret("k".repeat(32))))
+    assert.strictEqual(new Set(unlike.map((text) => Crypto.hmac(mac, text))).size, unlike.length)
+    assert.strictEqual(tagOf(Crypto.macKey(secret("\ud800".repeat(32)))), "InvalidKey")
   })
 
   it("takes no key of fewer than 32 bytes, and tells none", () => {
@@ -130,6 +145,18 @@ describe("seal", () => {
       const ring = ringOf("k1", { k1: key() })
       const all = yield* Effect.all(Array.from({ length: 500 }, () => Crypto.seal(ring, secret("text"), "")))
       assert.strictEqual(new Set(all).size, 500)
+    })
+  )
+
+  it.effect("opens beside the same text only, also beside those that UTF-8 cannot hold", () =>
+    Effect.gen(function* () {
+      const ring = ringOf("k1", { k1: key() })
+      for (const beside of unlike) {
+        const sealed = yield* Crypto.seal(ring, secret("text"), beside)
+        for (const other of unlike) {
+          assert.strictEqual(Result.isSuccess(Crypto.open(ring, sealed, other)), other === beside)
+        }
+      }
     })
   )
 

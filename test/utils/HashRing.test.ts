@@ -147,6 +147,39 @@ describe("HashRing", () => {
     assert.isDefined(HashRing.getBounded(ring, "key", () => 0.5, 0))
   })
 
+  it("finds a node also where one more is lost in the loads, the one that carries least", () => {
+    const ring = ringOf([1, 2, 1])
+    assert.isDefined(HashRing.getBounded(ringOf([1, 1]), "key", () => 2 ** 53, 0))
+    assert.isDefined(HashRing.getBounded(ringOf([1, 1, 1]), "key", () => Number.MAX_VALUE, 0))
+    for (const key of keys.slice(0, 50)) {
+      const loads = new Map([
+        ["n0", 2 ** 54],
+        ["n1", 2 ** 55],
+        ["n2", 2 ** 54]
+      ])
+      assert.strictEqual(
+        HashRing.getBounded(ring, key, (value) => loads.get(value)!, 0),
+        HashRing.get(ring, key)
+      )
+    }
+  })
+
+  it("refuses loads and a slack that are none", () => {
+    for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      assert.throws(() => HashRing.getBounded(ringOf([1, 1]), "key", () => wrong, 0), RangeError)
+      assert.throws(() => HashRing.getBounded(ringOf([1, 1]), "key", () => 0, wrong), RangeError)
+    }
+  })
+
+  it("gives a place that two nodes have to the first by key, in any order", () => {
+    // Lone surrogates are one text in UTF-8, so all their places are.
+    const nodes = ["\ud800", "\ud801", "\udfff"].map((key) => ({ key, value: key }))
+    for (const order of [nodes, nodes.toReversed()]) {
+      const ring = HashRing.make(order)
+      for (const key of keys.slice(0, 100)) assert.strictEqual(HashRing.get(ring, key), "\ud800")
+    }
+  })
+
   it("refuses a weight that is none", () => {
     for (const weight of [0, -1, 0.5, 1001, Number.NaN]) {
       assert.throws(() => HashRing.make([node(1, weight)]), RangeError)
