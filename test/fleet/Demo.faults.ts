@@ -36,7 +36,8 @@ const play = (
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-const numberIn = ({ output }: Demo, pattern: RegExp): number => Number(pattern.exec(output)?.[1] ?? Number.NaN)
+const numberIn = ({ output }: Demo, pattern: RegExp): number =>
+  Number(pattern.exec(output)?.[1]?.replaceAll(",", "") ?? Number.NaN)
 
 interface Params {
   readonly services: ReadonlyArray<Fleet.ServiceName>
@@ -70,7 +71,7 @@ const during = (params: Params, happen: (fleet: Fleet.Fleet) => Effect.Effect<vo
     yield* happen(fleet)
     const demo = yield* Fiber.join(playing)
     return {
-      acked: numberIn(demo, /(\d+) acknowledged changes/),
+      acked: numberIn(demo, /([\d,]+) acknowledged changes/),
       lost: 0,
       duplicated: 0,
       unknown: 0,
