@@ -73,7 +73,6 @@ let packed: ReadonlyArray<string> = []
 beforeAll(async () => {
   // A blank and a letter beyond ASCII: what mistakes a URL for a path fails here.
   folder = mkdtempSync(join(tmpdir(), "paquet é-"))
-  await succeeds(node, ["tools/build.ts"], root)
   const [pack] = JSON.parse(
     await succeeds("npm", ["pack", "--json", "--silent", "--pack-destination", folder], root)
   ) as ReadonlyArray<{ readonly filename: string; readonly files: ReadonlyArray<{ readonly path: string }> }>

@@ -9,11 +9,14 @@ import { PgError } from "../pg/PgError.ts"
  * - `problem`: what room pg says of it
  * - `service`, `env`: whose it is
  */
-class DatabaseMissing extends Schema.TaggedError<DatabaseMissing>("xdooria/cli/DatabaseMissing")("DatabaseMissing", {
-  problem: Schema.String,
-  service: Schema.String,
-  env: Schema.String
-}) {
+export class DatabaseMissing extends Schema.TaggedError<DatabaseMissing>("xdooria/cli/DatabaseMissing")(
+  "DatabaseMissing",
+  {
+    problem: Schema.String,
+    service: Schema.String,
+    env: Schema.String
+  }
+) {
   override get message(): string {
     return `${this.problem}: \`npx xdooria migrate --create --services ${this.service} --env ${this.env}\` makes it`
   }
