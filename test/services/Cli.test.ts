@@ -216,6 +216,13 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
       const server = yield* TemporaryDatabase.make(postgres)
       const first = yield* xdooria(["migrate", "--services", "game"], variables(server))
       assert.deepStrictEqual([first.code, first.stdout.includes("game: applied 1 create_players")], [0, true])
+      // For people, whatever the service itself writes.
+      assert.match(first.stdout, /^\S+ +INFO +.*applied a migration/im)
+      const other = yield* xdooria(["migrate", "--services", "auth"], variables(server))
+      assert.deepStrictEqual(
+        [other.code, other.stderr.startsWith(`pg auth in database ${server.database}: `)],
+        [1, true]
+      )
       const second = yield* xdooria(["migrate", "--services", "gateway,game"], variables(server))
       assert.deepStrictEqual(second, { code: 0, stdout: "game: up to date\ngateway: has no tables\n", stderr: "" })
     }).pipe(Effect.scoped)
@@ -261,7 +268,7 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
           at: "registry",
           change: { XDOORIA_ETCD_ENDPOINTS: "127.0.0.1:1", XDOORIA_ETCD_DIAL_TIMEOUT: "0.5" }
         }
-      ])("ends with one message on $what", ({ at, change }) =>
+      ])("ends with one message on $what", ({ at, change, what }) =>
         Effect.gen(function* () {
           const server = yield* TemporaryDatabase.make(postgres)
           const { code, stderr, stdout } = yield* xdooria(["serve", "--infra", "live", "--services", "game"], {
@@ -273,6 +280,7 @@ RealServer.suite("postgres", "xdooria on a real PostgreSQL", (postgres) => {
           })
           assert.strictEqual(code, 1)
           assert.match(stderr.trimEnd(), new RegExp(`^${at}[ :][^\\n]*127\\.0\\.0\\.1:\\d+(/\\w+)?: [^\\n]+$`))
+          assert.strictEqual(stderr.includes("xdooria migrate --create --services game"), what === "an absent database")
           assert.notInclude(stdout + stderr, "canary-secret")
         }).pipe(Effect.scoped)
       )
