@@ -214,8 +214,8 @@ const heads = {
   test: ({ name }: NewService) =>
     `# The ${name} service where it is tried out before prod. Every key: config/README.md`,
   prod: ({ name }: NewService) => `# The ${name} service in production. Every key: config/README.md
-# No secret is in here: the passwords come from XDOORIA_DATABASE_PASSWORD (once there are tables) and
-# XDOORIA_REDIS_PASSWORD, the key that verifies tokens from XDOORIA_AUTH_SECRET (or auth.jwks_url,
+# No secret is in here: the passwords come from XDOORIA_DATABASE_PASSWORD (without tables, leave section database out)
+# and XDOORIA_REDIS_PASSWORD, the key that verifies tokens from XDOORIA_AUTH_SECRET (or auth.jwks_url,
 # auth.verify_key_files), addresses of the site from XDOORIA_...`
 }
 

@@ -49,6 +49,7 @@ describe("npm run new -- service", () => {
         env: {
           ...environment,
           NO_COLOR: "1",
+          XDOORIA_DATABASE_PASSWORD: "of this test",
           XDOORIA_REDIS_PASSWORD: "of this test",
           PATH: `${root}node_modules/.bin:${process.env["PATH"]}`
         }
@@ -86,6 +87,7 @@ describe("npm run new -- service", () => {
       await succeeds("oxlint", "--deny-warnings", ...sources)
       for (const env of ["dev", "test", "prod"]) {
         await succeeds("node", "src/main.ts", "config", "check", "--file", `config/${env}/chat.yaml`)
+        assert.include(readFileSync(join(folder, `config/${env}/chat.yaml`), "utf8"), "database: xdooria_chat\n")
       }
       await succeeds("tsc", "--noEmit", "--project", "tsconfig.new.json")
       const found = await succeeds("effect-tsgo", "diagnostics", "--project", "tsconfig.new.json", "--format", "text")
