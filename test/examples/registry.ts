@@ -8,7 +8,7 @@ import { ConfigTest } from "xdooria/config"
 import { Grpc, GrpcServer } from "xdooria/grpc"
 import { layerClientLive, layerServerLive } from "xdooria/grpc/live"
 import { Registry, RegistryEmbedded } from "xdooria/registry"
-// Written by `npm run gen` from proto/game.proto.
+// Written by `npm run gen` from proto/game.proto; yours by buf with ts-proto and the options of our buf.gen.yaml.
 import { GameServiceService } from "../../src/gen/game.ts"
 
 const { healthCheck } = GameServiceService
