@@ -69,12 +69,11 @@ export class Leader extends Context.Service<
         // The scope is the leadership's alone: one that the work asks for is its caller's.
         const term = Effect.scopedWith((scope) =>
           Effect.flatMap(Effect.provideService(leader.elect(name, options), Scope.Scope, scope), (leadership) =>
-            Effect.catch(
+            Effect.catchIf(
               Effect.asSome(leadership.whileLeader(work(leadership))),
+              isLost,
               (error): Effect.Effect<Option.Option<A>, E | RegistryError> =>
-                isLost(error)
-                  ? Effect.flatMap(isOver(leadership), (is) => (is ? Effect.succeedNone : Effect.fail(error)))
-                  : Effect.fail(error)
+                Effect.flatMap(isOver(leadership), (is) => (is ? Effect.succeedNone : Effect.fail(error)))
             )
           )
         )
