@@ -15,7 +15,7 @@ const seconds = (value: number, description: string) =>
 
 const secret = (description: string) => Config.Secret.pipe(Config.withDefault(""), Schema.annotate({ description }))
 
-/** Who could change what is read there could sign as anybody. */
+/** Whoever could change what is read there could sign for every player. */
 const isKeysUrl = (text: string, env: Config.Environment): boolean => {
   if (!URL.canParse(text)) return false
   const { hostname, password, protocol, username } = new URL(text)

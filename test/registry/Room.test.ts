@@ -412,7 +412,7 @@ describe("a view", () => {
       const held = yield* next
       assert.strictEqual(held.held, 3)
       assert.deepStrictEqual(addressesOf(held), all)
-      // One comes back: it is there as any other.
+      // One comes back: it is there like the others.
       yield* putEntry(store, all[0]!)
       assert.deepInclude(yield* next, { held: 2 })
       yield* TestClock.adjust("8 seconds")
